@@ -1,0 +1,483 @@
+"""The files that the verbs hand to each other: assessment, plan, rehearsal.
+
+Each is a frozen model written as YAML. It carries its schema, the sha256 of every file it was made from, and a digest
+of itself, so that a verb can refuse what it does not know, what has changed since, and what was edited by hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ferry import __version__
+from ferry.errors import StaleArtefact, TamperedArtefact, UnknownSchema, UnreadableInput
+
+Basis = Literal["measured", "assumed", "unknown"]
+A = TypeVar("A", bound="Artefact")
+
+
+class Frozen(BaseModel):
+    """A part of an artefact: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Figure(Frozen):
+    """A number with its unit and what it rests on. `unknown` has no value; the other two name their source."""
+
+    value: float | None = None
+    unit: str
+    basis: Basis
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _basis_is_kept(self) -> Self:
+        if (self.basis == "unknown") != (self.value is None):
+            raise ValueError(f"a figure is unknown exactly when it has no value, got {self.basis} and {self.value}")
+        if self.basis != "unknown" and not self.source:
+            raise ValueError(f"a {self.basis} figure names its source")
+        return self
+
+
+class Money(Frozen):
+    """An amount with its currency and what it rests on. CNY stays CNY."""
+
+    amount: Decimal | None = None
+    currency: str
+    basis: Basis
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _basis_is_kept(self) -> Self:
+        if (self.basis == "unknown") != (self.amount is None):
+            raise ValueError(f"an amount is unknown exactly when it is missing, got {self.basis} and {self.amount}")
+        return self
+
+
+def measured(value: float, unit: str, source: str) -> Figure:
+    """A figure that was read from one of the site's own files or servers."""
+    return Figure(value=value, unit=unit, basis="measured", source=source)
+
+
+def assumed(value: float, unit: str, source: str) -> Figure:
+    """A figure that rests on a published value or on a statement that nobody measured."""
+    return Figure(value=value, unit=unit, basis="assumed", source=source)
+
+
+def unknown(unit: str, source: str = "") -> Figure:
+    """A figure that nobody gave."""
+    return Figure(unit=unit, basis="unknown", source=source)
+
+
+class Upstream(Frozen):
+    """A file that an artefact was made from. `path` is relative to the artefact's folder where that is possible."""
+
+    path: str
+    sha256: str
+
+
+class Artefact(Frozen):
+    """What all artefacts share. `digest` is the sha256 over the canonical JSON of everything but itself."""
+
+    SCHEMA: ClassVar[str]
+
+    schema_: str = Field(alias="schema")
+    ferry: str = __version__
+    made_at: datetime
+    made_from: list[Upstream] = []
+    digest: str = ""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def dump(self) -> dict[str, Any]:
+        """Everything as JSON types, with the digest filled in."""
+        document = self.model_dump(mode="json", by_alias=True)
+        document["digest"] = digest_of(document)
+        return document
+
+    def write(self, path: Path) -> None:
+        """Write as YAML, whole or not at all (a temporary file beside it, then rename)."""
+        write_whole(path, yaml.safe_dump(self.dump(), sort_keys=False, allow_unicode=True, width=120))
+
+
+def digest_of(document: dict[str, Any]) -> str:
+    """sha256 over the canonical JSON of an artefact without its own digest."""
+    content = {key: value for key, value in document.items() if key != "digest"}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part. Makes missing folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def sha256_of(path: Path) -> str:
+    """Sha256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def upstream(path: Path, artefact_folder: Path) -> Upstream:
+    """Name a file that an artefact in `artefact_folder` is made from."""
+    return Upstream(path=os.path.relpath(path.resolve(), artefact_folder.resolve()), sha256=sha256_of(path))
+
+
+def now() -> datetime:
+    """The time of making, in UTC, to the second."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def read(kind: type[A], path: Path, *, force: bool = False) -> A:
+    """Read an artefact and check its schema, its digest, and the files it was made from.
+
+    `force` accepts an edited artefact and changed upstream files, never an unknown schema. An upstream file that is
+    not there any more cannot be checked and is passed over: an artefact may travel alone.
+    Raises UnreadableInput, UnknownSchema, TamperedArtefact or StaleArtefact.
+    """
+    document = read_yaml(path)
+    if document.get("schema") != kind.SCHEMA:
+        raise UnknownSchema(f"{path}: schema is {document.get('schema')!r}, this Ferry reads {kind.SCHEMA!r}")
+    if not force and document.get("digest") != digest_of(document):
+        raise TamperedArtefact(
+            f"{path}: changed after Ferry wrote it; make it again, or accept the change with --force"
+        )
+    try:
+        artefact = kind.model_validate(document)
+    except ValidationError as error:
+        raise UnreadableInput(f"{path}: {first_problem(error)}") from error
+    for source in artefact.made_from:
+        found = path.parent / source.path
+        if not force and found.is_file() and sha256_of(found) != source.sha256:
+            raise StaleArtefact(f"{path}: {found} has changed since; make it again, or go on with --force")
+    return artefact
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file whose top is a mapping. Raises UnreadableInput."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadableInput(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise UnreadableInput(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise UnreadableInput(f"{path}: expected keys and values at the top, found {type(document).__name__}")
+    return document
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that pydantic refuses, on one line: where, what, and the value given."""
+    problem = error.errors()[0]
+    place = ".".join(str(step) for step in problem["loc"]) or "the whole"
+    given = "" if problem["type"] == "missing" else f", given {problem['input']!r}"
+    return f"{place}: {problem['msg']}{given[:120]}"
+
+
+# ---- assessment ----------------------------------------------------------------------------------------------------
+
+
+class Finding(Frozen):
+    """Something that matters for the move: what was seen where, what it means, and what to do about it."""
+
+    severity: Literal["info", "warning", "critical"]
+    code: str = Field(description="stable, kebab-case: gpu-model-contradicts")
+    seen: str = Field(description="what was seen, with the value")
+    where: str = Field(description="file:line, query, or field of site.yaml")
+    means: str
+    remedy: str
+
+
+class Cluster(Frozen):
+    """The servers of the site. `accelerator` is what site.yaml says, `accelerator_seen` what the machines say."""
+
+    nodes: int
+    gpus_per_node: int
+    accelerator: str
+    accelerator_seen: str | None = None
+    purchased: str | None = None
+    gpu_utilization: Figure = Field(description="percent, mean over what was sampled")
+
+
+class Collective(Frozen):
+    """One nccl-tests run. Bandwidths in GB/s as nccl-tests defines them (1e9 bytes)."""
+
+    file: str
+    operation: str | None
+    ranks: int | None
+    nodes: int | None
+    sizes: int = Field(description="rows read")
+    average_busbw: Figure = Field(description="GB/s, over all sizes, as the log reports it")
+    largest_message_bytes: int
+    largest_message_busbw: Figure = Field(description="GB/s, at the largest size: what a gradient synchronisation sees")
+    wrong: int | None
+
+
+class ModelFacts(Frozen):
+    """What sizing needs to know of a model, from its config.json and its safetensors index."""
+
+    path: str
+    architecture: str
+    parameters: Figure
+    active_parameters: Figure
+    weight_bytes: Figure
+    dtype: str
+    quantization: str | None
+    attention: Literal["MHA", "GQA", "MQA", "MLA"]
+    layers: int
+    hidden_size: int
+    attention_heads: int
+    kv_heads: int
+    head_dim: int
+    kv_lora_rank: int | None = None
+    qk_rope_head_dim: int | None = None
+    experts_total: int | None = None
+    experts_active: int | None = None
+    context_tokens: int
+    vocabulary: int
+
+
+class Quantiles(Frozen):
+    """A distribution by four of its figures."""
+
+    mean: Figure
+    p50: Figure
+    p95: Figure
+    p99: Figure
+
+
+class TraceFacts(Frozen):
+    """A request trace. Rates in requests/s; `peak_rps` is the busiest whole minute."""
+
+    file: str
+    format: str
+    requests: int
+    duration_s: float
+    mean_rps: Figure
+    peak_rps: Figure
+    input_tokens: Quantiles
+    output_tokens: Quantiles
+
+
+class EngineMetrics(Frozen):
+    """What the engine's own Prometheus metrics say, in ms and requests."""
+
+    source: str
+    engine: str
+    ttft_ms: Quantiles
+    tpot_ms: Quantiles
+    latency_ms: Quantiles
+    running: Figure
+    waiting: Figure
+    kv_cache_use: Figure = Field(description="share, 0 to 1")
+
+
+class Slo(Frozen):
+    """What the service has promised. None: nothing was promised."""
+
+    ttft_p99_ms: float | None = None
+    tpot_p99_ms: float | None = None
+    availability: float | None = None
+
+
+class Serving(Frozen):
+    """One service of real-time inference: the part that moves."""
+
+    name: str
+    engine: str
+    model: ModelFacts
+    trace: TraceFacts | None
+    metrics: EngineMetrics | None
+    slo: Slo
+
+
+class Training(Frozen):
+    """A training job: the part that stays."""
+
+    name: str
+    launcher: str
+    nodes: int
+
+
+class LocalCosts(Frozen):
+    """The cost items of the site, as stated. What was left out is unknown, not 0."""
+
+    currency: str
+    server_count: int | None
+    server_price_each: Money
+    server_lifetime_months: Figure
+    server_residual_share: Figure
+    nvme_array: Money
+    cooling: Money
+    power_kw_full_load: Figure
+    power_kw_idle: Figure
+    power_price_per_kwh: Money
+    power_usage_effectiveness: Figure
+    staff_people: Figure
+    staff_price_per_person_year: Money
+    mtbf_hours: Figure
+    mttr_hours: Figure
+
+
+class Constraints(Frozen):
+    """What the plan has to keep to."""
+
+    regions_allowed: list[str] = []
+    residency: str | None = None
+    compliance: list[str] = []
+    monthly_budget: Money | None = None
+    deadline: str | None = None
+
+
+class Location(Frozen):
+    """Where the site stands."""
+
+    country: str
+    grid: str | None = None
+    time_zone: str
+
+
+class Assessment(Artefact):
+    """What a site has: `ferry assess`."""
+
+    SCHEMA: ClassVar[str] = "ferry/assessment/v1"
+
+    site: str
+    location: Location
+    cluster: Cluster
+    collectives: list[Collective] = []
+    serving: list[Serving]
+    training: list[Training] = []
+    costs: LocalCosts
+    constraints: Constraints
+    findings: list[Finding] = []
+
+
+# ---- plan ----------------------------------------------------------------------------------------------------------
+
+
+class Candidate(Frozen):
+    """One instance type that was tried, in one region, with the reason when it was refused."""
+
+    instance_type: str
+    region: str
+    accelerator: str
+    accelerators: int
+    memory_gib: float
+    fits: bool
+    reason: str
+    weights_gib: float
+    kv_cache_gib: float | None = None
+    max_sequences: int | None = None
+    requests_per_s: float | None = Field(default=None, description="what one instance sustains within the SLO")
+    min_size: int | None = None
+    max_size: int | None = None
+    usd_per_hour: Decimal | None = None
+    usd_per_month: Decimal | None = None
+
+
+class CostLine(Frozen):
+    """One line of a monthly bill."""
+
+    item: str
+    amount: Money
+    detail: str = ""
+
+
+class Reason(Frozen):
+    """Why the verdict is what it is, with its evidence."""
+
+    says: Literal["for", "against", "condition", "measure"]
+    text: str
+    basis: Basis
+    evidence: str
+
+
+Verdict = Literal["go", "conditional", "defer", "stay"]
+
+
+class Plan(Artefact):
+    """What to provision, and whether to: `ferry plan`."""
+
+    SCHEMA: ClassVar[str] = "ferry/plan/v1"
+
+    environment: str
+    site: str
+    serving: str
+    verdict: Verdict
+    reasons: list[Reason]
+    assumptions: list[str] = []
+    region: str
+    chosen: Candidate
+    candidates: list[Candidate]
+    nodes_per_replica: int = 1
+    config: dict[str, Any] = Field(description="what `ferry render` writes: `aws:region` and `ferry:…` keys")
+    local_monthly: list[CostLine]
+    cloud_monthly: list[CostLine]
+    hybrid_monthly: list[CostLine]
+    training: list[Training] = []
+    serving_facts: Serving
+    location: Location
+    slo: Slo
+
+
+# ---- rehearsal -----------------------------------------------------------------------------------------------------
+
+
+class Check(Frozen):
+    """One statement about the account, held against what the describe calls say."""
+
+    name: str
+    passed: bool
+    resource: str
+    expected: str
+    found: str
+
+
+class NotEmulated(Frozen):
+    """A property that was accepted and has no effect in the embedded account."""
+
+    resource: str
+    property: str
+    why: str
+
+
+class Rehearsal(Artefact):
+    """What the program left in the embedded account: `ferry rehearse`."""
+
+    SCHEMA: ClassVar[str] = "ferry/rehearsal/v1"
+
+    environment: str
+    region: str
+    front: Literal["in-process"]
+    emulator: str
+    seconds: float
+    resources: dict[str, int] = Field(description="type token to count")
+    checks: list[Check]
+    not_emulated: list[NotEmulated]
+    seeded: list[str]
+    conditions_evaluated: list[str]
+    outputs: dict[str, Any]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)

@@ -1,0 +1,81 @@
+"""Everything that Ferry raises on purpose, as one tree.
+
+    FerryError                 exit 1
+    ├── InputError             something that was given cannot be used: a file, a field, an option
+    │   ├── UnreadableInput    the file is missing, truncated, or not of the kind that it was named as
+    │   └── InvalidField       a field has a value that is not allowed
+    ├── ArtefactError          an artefact of an earlier step cannot be trusted
+    │   ├── UnknownSchema      written by a version that this one does not know
+    │   ├── TamperedArtefact   changed after Ferry wrote it
+    │   └── StaleArtefact      made from a file that has changed since
+    ├── CatalogError           a fact is missing: a price, a region, an instance type
+    ├── PlanError              no plan exists: the model fits nowhere, or needs what no component provides
+    ├── RenderError            the stack or the templates cannot be written
+    └── RehearsalError         the program could not be run to its end
+        ├── UnknownProperty    the program sends a property that no handler knows
+        ├── UnknownResource    the program registers a type or calls a function that no handler knows
+        └── DuplicateUrn       two resources share one name
+
+A message says what is wrong, the value given, the values allowed, and the remedy; it stays on one line.
+The answer "no" (a verdict, a failed check) is a result, not an error: the CLI exits with 3 for it.
+"""
+
+
+class FerryError(Exception):
+    """Base of all errors that Ferry raises on purpose. The CLI prints its message and exits with 1."""
+
+
+class InputError(FerryError):
+    """Something that was given cannot be used."""
+
+
+class UnreadableInput(InputError):
+    """A file is missing, truncated, or not of the kind that it was named as."""
+
+
+class InvalidField(InputError):
+    """A field has a value that is not allowed."""
+
+
+class ArtefactError(FerryError):
+    """An artefact of an earlier step cannot be trusted."""
+
+
+class UnknownSchema(ArtefactError):
+    """The artefact was written by a version that this one does not know."""
+
+
+class TamperedArtefact(ArtefactError):
+    """The artefact was changed after Ferry wrote it."""
+
+
+class StaleArtefact(ArtefactError):
+    """The artefact was made from a file that has changed since."""
+
+
+class CatalogError(FerryError):
+    """A fact is missing from the catalogue. A missing price is never 0."""
+
+
+class PlanError(FerryError):
+    """No plan exists for this assessment."""
+
+
+class RenderError(FerryError):
+    """The stack file or the templates cannot be written."""
+
+
+class RehearsalError(FerryError):
+    """The program could not be run to its end against the embedded account."""
+
+
+class UnknownProperty(RehearsalError):
+    """The program sends a property that no handler knows."""
+
+
+class UnknownResource(RehearsalError):
+    """The program registers a type, or calls a function, that no handler knows."""
+
+
+class DuplicateUrn(RehearsalError):
+    """Two resources of the program share one name; the real engine refuses that, Pulumi's mocks do not."""

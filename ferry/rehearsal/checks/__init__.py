@@ -1,0 +1,65 @@
+"""The checks: statements about the embedded account, each held against its own describe calls.
+
+    @check
+    def model_bucket_is_encrypted_with_kms(account: Account, stack: Stack) -> Iterator[Seen]:
+        ...
+        yield Seen(resource=bucket, expected="aws:kms", found=algorithm)
+
+The name of the function, with spaces, is the name of the check. Each check is proven by a test that changes the
+account behind the program's back and sees exactly that check fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ferry.artefacts import Check
+from ferry.rehearsal.handlers import Account
+from stacks.settings import Settings
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What the program was asked for, and what it exported."""
+
+    settings: Settings
+    outputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a check saw of one resource; the check's name is added by `run`."""
+
+    resource: str
+    expected: str
+    found: str
+
+    @property
+    def passed(self) -> bool:
+        """A check passes when what was found is what was expected."""
+        return self.expected == self.found
+
+
+Question = Callable[[Account, Stack], Iterator[Seen]]
+
+CHECKS: dict[str, Question] = {}
+
+
+def check(question: Question) -> Question:
+    """Register a check under its function's name."""
+    CHECKS[question.__name__.replace("_", " ")] = question
+    return question
+
+
+def run(account: Account, stack: Stack) -> list[Check]:
+    """Every check on every resource it concerns. A check that sees no resource at all fails: it proved nothing."""
+    results = []
+    for name, question in CHECKS.items():
+        seen = list(question(account, stack)) or [Seen("none", "at least one resource", "none")]
+        results += [
+            Check(name=name, passed=one.passed, resource=one.resource, expected=one.expected, found=one.found)
+            for one in seen
+        ]
+    return results

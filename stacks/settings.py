@@ -1,0 +1,231 @@
+"""The typed contract of the stack files: what may stand under the `ferry:` keys of `stacks/Pulumi.<env>.yaml`.
+
+Unknown keys are errors. The unsafe choice has to be asked for by name (`audit.mode: disposable`,
+`gateway.allowed_cidrs: [0.0.0.0/0]`). What AWS refuses and its emulators accept stands in `stacks.rules` and is checked here, so that no
+`Settings` exists that AWS would refuse.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from stacks import rules
+
+PROJECT = "ferry"
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*[a-z0-9]$", max_length=24)]
+Cidr = Annotated[str, StringConstraints(pattern=r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$")]
+InstanceType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")]
+
+
+class Section(BaseModel):
+    """A part of a stack file: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ExistingNetwork(Section):
+    """A VPC that is already there. Ferry adds its endpoints and security groups to it, nothing else."""
+
+    vpc_id: str
+    public_subnet_ids: list[str] = Field(min_length=2)
+    private_subnet_ids: list[str] = Field(min_length=2)
+    private_route_table_ids: list[str] = Field(min_length=1)
+
+
+class NetworkSettings(Section):
+    """The VPC: made by Ferry, or an existing one by ids."""
+
+    cidr: Cidr = "10.40.0.0/16"
+    zone_count: int = Field(default=2, ge=2, le=4)
+    flow_log_retention_days: Literal[7, 30, 90, 180, 365, 400] = 365
+    existing: ExistingNetwork | None = None
+
+
+class ModelRepositorySettings(Section):
+    """The S3 bucket that holds the models."""
+
+    replica_region: str | None = None
+    noncurrent_to_glacier_ir_days: int = Field(default=30, ge=1)
+    noncurrent_expiration_days: int = Field(default=365, ge=1)
+    abort_multipart_days: int = Field(default=7, ge=1)
+
+
+class AuditSettings(Section):
+    """The locked archive. `disposable` gives up the lock so that a dev stack can be destroyed."""
+
+    mode: Literal["COMPLIANCE", "disposable"] = "COMPLIANCE"
+    retention_days: int = 184
+    glacier_days: int = Field(default=30, ge=1)
+    deep_archive_days: int = Field(default=184, ge=91)
+
+
+class WarmPool(Section):
+    """Instances kept prepared. AWS excludes Spot from a group that has a warm pool."""
+
+    min_size: int = Field(ge=0)
+    state: Literal["Stopped", "Hibernated", "Running"] = "Stopped"
+
+
+class ScalingSettings(Section):
+    """Step scaling on load = (running + waiting) / capacity, averaged over the nodes that report.
+
+    The defaults are the rule of the source article: above 0.8 add 2, below 0.3 remove 1.
+    """
+
+    scale_out_above: float = Field(default=0.8, gt=0)
+    scale_out_add: int = Field(default=2, ge=1)
+    scale_in_below: float = Field(default=0.3, gt=0)
+    scale_in_remove: int = Field(default=1, ge=1)
+    period_seconds: int = 60
+    scale_out_datapoints: int = Field(default=2, ge=1)
+    scale_in_datapoints: int = Field(default=10, ge=1)
+    warmup_seconds: int = Field(default=300, ge=0)
+
+
+class ScheduledAction(Section):
+    """Sizes that a fleet takes at a recurring time, in a named time zone."""
+
+    name: Slug
+    recurrence: str
+    time_zone: str
+    min_size: int = Field(ge=0)
+    max_size: int = Field(ge=0)
+    desired_capacity: int | None = None
+
+
+class FleetSettings(Section):
+    """The auto-scaling group of one model version. Several instance types make it a mixed-instances group."""
+
+    instance_types: list[InstanceType] = Field(min_length=1)
+    min_size: int = Field(ge=0)
+    max_size: int = Field(ge=1)
+    on_demand_base: int = Field(default=0, ge=0)
+    spot_percentage: int = Field(default=0, ge=0, le=100)
+    warm_pool: WarmPool | None = None
+    capacity_reservation_count: int = Field(default=0, ge=0)
+    ami_parameter: str = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
+    root_volume_gib: int = Field(default=200, ge=100)
+    boot_timeout_seconds: int = Field(default=1800, ge=300, le=7200)
+    scaling: ScalingSettings = ScalingSettings()
+    schedules: list[ScheduledAction] = []
+
+
+class EngineSettings(Section):
+    """The inference engine of one model version and how it is started."""
+
+    name: Literal["vllm", "sglang"] = "vllm"
+    image: str = Field(description="repository:tag in the account's own ECR registry of the stack's region")
+    tensor_parallel: int = Field(default=1, ge=1)
+    max_sequences: int = Field(default=64, ge=1, description="batch limit; the capacity that load is measured against")
+    max_model_tokens: int = Field(default=8192, ge=1)
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    quantization: str | None = None
+    extra_arguments: list[str] = []
+
+
+class ModelVersion(Section):
+    """One version of a model: its files, its engine, its fleet, and its weight in the traffic."""
+
+    name: Slug
+    model: Slug
+    version: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    weight: int = 100
+    engine: EngineSettings
+    fleet: FleetSettings
+
+
+class JwtSettings(Section):
+    """Tokens that the load balancer checks (RS256 only; the JWKS has to be publicly reachable)."""
+
+    issuer: str
+    jwks_url: str = Field(pattern=r"^https://")
+    audience: str | None = None
+
+
+class GatewaySettings(Section):
+    """The load balancer. An empty `allowed_cidrs` lets nobody in; `0.0.0.0/0` has to be written out."""
+
+    domain_name: str = Field(description="an ISSUED certificate for it has to be in ACM, in the stack's region")
+    allowed_cidrs: list[Cidr] = []
+    idle_timeout_seconds: int = Field(default=600, ge=1, le=4000)
+    deregistration_delay_seconds: int = Field(default=600, ge=0, le=3600)
+    version_header: str = "x-model-version"
+    jwt: JwtSettings | None = None
+
+
+class MonitoringSettings(Section):
+    """Alarms, their recipients, and the budget."""
+
+    notification_emails: list[str] = []
+    latency_p99_seconds: float = Field(default=30, gt=0)
+    error_rate_percent: float = Field(default=1, gt=0)
+    queue_per_instance: int = Field(default=32, ge=1)
+    monthly_budget_usd: Decimal | None = None
+
+
+class NodeBundle(Section):
+    """What `ferry render` signed for the nodes: the model puller, and the key that verifies it and the models."""
+
+    path: str = Field(description="the bundle, relative to the project; its signature lies beside it as <path>.sig")
+    verification_key: str = Field(description="PEM of the Ed25519 public key; stands in user data")
+
+
+class Settings(Section):
+    """All of a stack. `region` is Pulumi's own `aws:region`; every other field is `ferry:<field>`."""
+
+    region: str
+    environment: Slug
+    tags: dict[str, str] = {}
+    network: NetworkSettings = NetworkSettings()
+    model_repository: ModelRepositorySettings = ModelRepositorySettings()
+    audit: AuditSettings = AuditSettings()
+    model_versions: list[ModelVersion] = Field(min_length=1)
+    gateway: GatewaySettings
+    monitoring: MonitoringSettings = MonitoringSettings()
+    node_bundle: NodeBundle | None = None
+
+    @model_validator(mode="after")
+    def _aws_accepts_it(self) -> Settings:
+        if broken := rules.violations(self):
+            raise ValueError("; ".join(broken))
+        return self
+
+    @property
+    def partition(self) -> str:
+        """AWS partition of the region: `aws`, `aws-cn` or `aws-us-gov`."""
+        return rules.partition(self.region)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Settings:
+        """Read Pulumi's configuration: `namespace:key` to value, structured values as JSON text or as they are.
+
+        Keys of other namespaces are left alone, except `aws:region`. Raises `pydantic.ValidationError`.
+        """
+        fields: dict[str, Any] = {}
+        if "aws:region" in config:
+            fields["region"] = config["aws:region"]
+        for key, value in config.items():
+            namespace, _, name = key.partition(":")
+            if namespace == PROJECT:
+                fields[name] = _structured(value)
+        return cls.model_validate(fields)
+
+    @classmethod
+    def load(cls, stack_file: Path) -> Settings:
+        """Read a stack file. Raises `OSError`, `yaml.YAMLError` or `pydantic.ValidationError`."""
+        document = yaml.safe_load(stack_file.read_text(encoding="utf-8")) or {}
+        return cls.from_config(document.get("config", {}))
+
+
+def _structured(value: Any) -> Any:
+    if isinstance(value, str) and value[:1] in "[{":
+        return json.loads(value)
+    return value
