@@ -1,0 +1,40 @@
+# What a person needs: `make demo` and `make test`. Both set up first; set-up is idempotent and needs no root.
+PYTHON ?= python3
+BIN    := .venv/bin
+READY  := .venv/.ready
+
+.PHONY: setup demo test check bench lock clean
+.DEFAULT_GOAL := demo
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Ferry needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+demo: $(READY)
+	$(BIN)/python examples/demo.py
+
+test: $(READY)
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest --quiet tests/unit/test_imports.py tests/unit/stacks
+
+bench: $(READY)
+	@for script in bench/*.py; do $(BIN)/python $$script; done
+
+# The lock holds hashes for every platform and no index address. Needs uv (https://docs.astral.sh/uv).
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --extra dev --no-header --no-emit-index-url \
+	  --quiet pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf .venv build .ferry

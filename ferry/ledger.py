@@ -1,0 +1,68 @@
+"""The ledger: an append-only JSON-lines file of what the verbs did, each line carrying the hash of the line before.
+
+It lies beside the artefact that a verb wrote. A line holds the time, the verb, the sha256 of what went in and what came
+out, and whether a check was overridden with `--force`; never contents, so that no secret can get into it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ferry.artefacts import now, sha256_of
+from ferry.errors import TamperedArtefact
+
+NAME = "ledger.jsonl"
+START = "0" * 64
+
+
+def append(folder: Path, verb: str, *, inputs: list[Path], outputs: list[Path], forced: bool, result: str) -> None:
+    """Append one line and flush it to the disk. Two processes that append at once wait for each other."""
+    path = folder / NAME
+    with path.open("a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        lines = file.read().splitlines()
+        line = {
+            "at": now().isoformat(),
+            "verb": verb,
+            "inputs": _hashes(inputs, folder),
+            "outputs": _hashes(outputs, folder),
+            "forced": forced,
+            "result": result,
+            "previous": _hash(lines[-1]) if lines else START,
+        }
+        file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(folder: Path) -> list[Mapping[str, Any]]:
+    """All lines, checked. Raises TamperedArtefact naming the first line whose link to the one before is broken."""
+    path = folder / NAME
+    if not path.is_file():
+        return []
+    previous, entries = START, []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise TamperedArtefact(f"{path}:{number}: not a line of a ledger: {error}") from error
+        if entry.get("previous") != previous:
+            raise TamperedArtefact(f"{path}:{number}: does not follow the line before it; a line was changed or removed")
+        entries.append(entry)
+        previous = _hash(line)
+    return entries
+
+
+def _hash(line: str) -> str:
+    return hashlib.sha256(line.encode()).hexdigest()
+
+
+def _hashes(paths: list[Path], folder: Path) -> dict[str, str]:
+    return {os.path.relpath(path.resolve(), folder.resolve()): sha256_of(path) for path in paths}
