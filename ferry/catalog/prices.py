@@ -1,0 +1,84 @@
+"""What an instance type costs an hour in a region, on demand and as Spot, in the currency that the region bills in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from functools import cache
+
+from ferry.catalog import instance_types, regions, table
+from ferry.errors import CatalogError
+
+STALE_AFTER_DAYS = 90
+
+
+@dataclass(frozen=True)
+class Price:
+    """Price an hour of one instance in one region, with where and when it was read."""
+
+    per_hour: Decimal
+    currency: str
+    as_of: date
+    source: str
+
+
+def on_demand(instance_type: str, region: str) -> Price:
+    """On-demand price. Raises CatalogError naming the regions that have one."""
+    price = _find(instance_type, region, "on_demand")
+    if price is None:
+        raise CatalogError(_missing("on-demand price", instance_type, region, "on_demand"))
+    return price
+
+
+def spot(instance_type: str, region: str) -> Price:
+    """Spot price as it was on its date. Raises CatalogError naming the regions that have one."""
+    price = _find(instance_type, region, "spot")
+    if price is None:
+        raise CatalogError(_missing("Spot price", instance_type, region, "spot"))
+    return price
+
+
+def regions_with(instance_type: str, kind: str = "on_demand") -> list[str]:
+    """The regions in which the catalogue has a price of the type."""
+    return sorted(
+        region for name, region in _by_key() if name == instance_type and _find(name, region, kind) is not None
+    )
+
+
+def stale_sources(used: Iterable[tuple[str, date]], today: date) -> list[str]:
+    """One sentence for each source and date that is older than 90 days, oldest first."""
+    old = sorted({(as_of, source) for source, as_of in used if (today - as_of).days > STALE_AFTER_DAYS})
+    return [
+        f"prices from {source} are of {as_of.isoformat()}, {(today - as_of).days} days old: check them"
+        for as_of, source in old
+    ]
+
+
+def _find(instance_type: str, region: str, kind: str) -> Price | None:
+    instance_types.find(instance_type)
+    regions.find(region)
+    row = _by_key().get((instance_type, region))
+    if row is None or not row[f"{kind}_per_hour"]:
+        return None
+    return Price(
+        per_hour=Decimal(row[f"{kind}_per_hour"]),
+        currency=row["currency"],
+        as_of=date.fromisoformat(row[f"{kind}_as_of"]),
+        source=row[f"{kind}_source"],
+    )
+
+
+def _missing(what: str, instance_type: str, region: str, kind: str) -> str:
+    here = sorted(name for name, where in _by_key() if where == region and _find(name, where, kind) is not None)
+    elsewhere = regions_with(instance_type, kind)
+    return (
+        f"no {what} of {instance_type} in {region}; the type has one in {', '.join(elsewhere) or 'no region'}; "
+        f"of the region's own types {table.nearest(instance_type, here)}"
+    )
+
+
+@cache
+def _by_key() -> dict[tuple[str, str], dict[str, str]]:
+    return {(row["instance_type"], row["region"]): row for row in table.rows("prices")}
