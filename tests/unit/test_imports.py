@@ -57,7 +57,9 @@ def test_a_module_imports_only_layers_below_its_own(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "ferry").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_verb_does_not_import_another_verb(path: Path) -> None:
     own = path.relative_to(ROOT / "ferry").parts[0].removesuffix(".py")
-    verbs = {path.name.removesuffix(".py") for path in (ROOT / "ferry").iterdir()} - SHARED - {"__init__", "__pycache__"}
+    verbs = (
+        {path.name.removesuffix(".py") for path in (ROOT / "ferry").iterdir()} - SHARED - {"__init__", "__pycache__"}
+    )
     reached = {name.split(".")[1] for name in imported(path) if name.startswith("ferry.")} & verbs
     if own not in WORKFLOWS:
         assert reached <= {own}
