@@ -5,7 +5,8 @@ node's auto-scaling group; one value per node and minute, so `Average` is the me
 
 The CloudWatch agent's Prometheus input passes gauges as they are and drops histograms (amazon-cloudwatch-agent,
 plugins/inputs/prometheus/metrics_filter.go: "Only Gauge, Counter and Summary are supported"). So the engine's latency
-histograms never reach CloudWatch: the node turns them into the P99 gauges below, each over the time since the last scrape.
+histograms never reach CloudWatch: the node turns them into the P99 gauges below, each over the time since the scrape
+before.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class EngineMetricNames:
         return (self.running, self.waiting, self.kv_cache_use)
 
 
-# vLLM 0.33 (V1 engine): vllm/v1/metrics/loggers.py. SGLang: sglang/srt/metrics/collector.py, exposed with --enable-metrics.
+# vLLM's V1 engine: vllm/v1/metrics/loggers.py. SGLang: sglang/srt/metrics/collector.py, exposed with --enable-metrics.
 ENGINES: dict[str, EngineMetricNames] = {
     "vllm": EngineMetricNames(
         running="vllm:num_requests_running",
