@@ -21,6 +21,7 @@ from stacks import rules
 PROJECT = "ferry"
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*[a-z0-9]$", max_length=24)]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$", max_length=63)]
 Cidr = Annotated[str, StringConstraints(pattern=r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$")]
 InstanceType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")]
 
@@ -135,7 +136,7 @@ class ModelVersion(Section):
     """One version of a model: its files, its engine, its fleet, and its weight in the traffic."""
 
     name: Slug
-    model: Slug
+    model: ModelName
     version: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
     weight: int = 100
     engine: EngineSettings
@@ -168,7 +169,8 @@ class MonitoringSettings(Section):
     latency_p99_seconds: float = Field(default=30, gt=0)
     error_rate_percent: float = Field(default=1, gt=0)
     queue_per_instance: int = Field(default=32, ge=1)
-    monthly_budget_usd: Decimal | None = None
+    monthly_budget_usd: Decimal | None = Field(default=None, gt=0)
+    monthly_budget_cny: Decimal | None = Field(default=None, gt=0, description="for the China regions, billed in CNY")
 
 
 class NodeBundle(Section):
@@ -214,8 +216,9 @@ class Settings(Section):
             fields["region"] = config["aws:region"]
         for key, value in config.items():
             namespace, _, name = key.partition(":")
-            if namespace == PROJECT:
-                fields[name] = _structured(value)
+            # An empty section says the same as none; Pulumi passes `{}` for each section that a stack leaves out.
+            if namespace == PROJECT and (section := _structured(value)) != {}:
+                fields[name] = section
         return cls.model_validate(fields)
 
     @classmethod
