@@ -17,10 +17,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from ferry.artefacts import NotEmulated
 from ferry.errors import UnknownProperty
+
+
+Fate = Literal["sent", "not emulated"]
+"""What became of a property that the program gave."""
 
 
 class Account(Protocol):
@@ -52,6 +56,7 @@ class Inputs:
     not_emulated: list[NotEmulated]
     path: str = ""
     _seen: set[str] = field(default_factory=set)
+    _skipped: set[str] = field(default_factory=set)
     _children: list[Inputs] = field(default_factory=list)
 
     @property
@@ -69,6 +74,7 @@ class Inputs:
     def skip(self, name: str, why: str) -> None:
         """A property that has no effect in the embedded account: listed in the result where it is given."""
         self._seen.add(name)
+        self._skipped.add(name)
         if self.properties.get(name) is not None:
             self.not_emulated.append(
                 NotEmulated(resource=f"{self.type} {self.name}", property=self.path + name, why=why)
@@ -112,6 +118,17 @@ class Inputs:
                 yield self.path + name
         for child in self._children:
             yield from child.unhandled()
+
+    def fates(self) -> dict[str, Fate]:
+        """What became of each property that is given, by its path (`rules[].expiration.days`)."""
+        fates: dict[str, Fate] = {
+            self.path + name: "not emulated" if name in self._skipped else "sent"
+            for name, value in self.properties.items()
+            if value is not None
+        }
+        for child in self._children:
+            fates |= child.fates()
+        return fates
 
     def _child(self, value: Mapping[str, Any], path: str) -> Inputs:
         child = Inputs(self.type, self.name, dict(value), self.not_emulated, path)

@@ -1,0 +1,106 @@
+"""The rehearsal's own process: server, seeds, program, checks; then the account stays up until the parent lets go.
+
+Started by `ferry.rehearsal.process` in the project's folder. Requests come in on standard input, one JSON line each;
+answers go out on the file descriptor named in the first argument. The end of standard input ends the process, whatever
+it is doing: when the parent is gone, however it went, nothing of a rehearsal stays behind.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pkgutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TextIO
+
+from ferry.errors import FerryError
+from ferry.rehearsal import checks, conditions, handlers, program, seeds
+from ferry.rehearsal.copies import Copies
+from ferry.rehearsal.server import EMULATOR, Server
+from stacks.settings import PROJECT, Settings
+
+Message = Mapping[str, Any]
+
+
+def main() -> None:
+    """Serve one parent."""
+    answers = os.fdopen(int(sys.argv[1]), "w", encoding="utf-8")
+    requests: SimpleQueue[Message] = SimpleQueue()
+    Thread(target=_listen, args=(requests,), daemon=True).start()
+    server = Server()
+    copies = Copies(server, answers)
+    while True:
+        request = requests.get()
+        try:
+            if request["do"] == "rehearse":
+                answer = _rehearse(server, request, answers)
+            elif request["do"] == "copy":
+                answer = copies.make()
+            else:
+                answer = copies.drop(request["process"])
+            _send(answers, answer)
+        except FerryError as error:
+            _send(answers, {"say": "failed", "error": type(error).__name__, "message": str(error)})
+
+
+def _listen(requests: SimpleQueue[Message]) -> None:
+    for line in sys.stdin:
+        requests.put(json.loads(line))
+    os._exit(0)
+
+
+def _send(answers: TextIO, message: Message) -> None:
+    answers.write(json.dumps(message) + "\n")
+    answers.flush()
+
+
+def _rehearse(server: Server, request: Message, answers: TextIO) -> dict[str, Any]:
+    started = time.monotonic()
+    settings = Settings.from_config(request["config"])
+    server.reset()
+    account = server.account(settings.region)
+    seeded = seeds.seed(account, settings)
+    _import_all(handlers.__path__, handlers.__name__)
+    done = program.run(
+        Path.cwd(),
+        PROJECT,
+        request["stack"],
+        request["config"],
+        account,
+        lambda created, newest: _send(answers, {"say": "created", "count": created, "resource": newest}),
+    )
+    _import_all(checks.__path__, checks.__name__)
+    results = checks.run(account, checks.Stack(settings, done.outputs))
+    return {
+        "say": "rehearsed",
+        "endpoint_url": server.endpoint_url,
+        "rehearsal": {
+            "environment": settings.environment,
+            "region": settings.region,
+            "front": "in-process",
+            "emulator": EMULATOR,
+            "seconds": round(time.monotonic() - started, 1),
+            "resources": dict(sorted(done.resources.items())),
+            "checks": [check.model_dump() for check in results],
+            "not_emulated": [one.model_dump() for one in done.not_emulated],
+            "seeded": seeded,
+            "conditions_evaluated": sorted(conditions.CONDITIONS.evaluated),
+            "outputs": done.outputs,
+        },
+        "properties": done.properties,
+    }
+
+
+def _import_all(path: Any, package: str) -> None:
+    for module in pkgutil.iter_modules(path, f"{package}."):
+        importlib.import_module(module.name)
+
+
+if __name__ == "__main__":
+    main()

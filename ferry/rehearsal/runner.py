@@ -1,0 +1,122 @@
+"""The parent's side of a rehearsal: what is rehearsed, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ferry import artefacts
+from ferry.artefacts import Plan, Rehearsal
+from ferry.errors import RehearsalError
+from ferry.rehearsal import environment
+from ferry.rehearsal.process import Child
+from ferry.render.stack_file import StackFile, merge
+
+Progress = Callable[[int, str], None]
+"""Called with the number of resources created so far, and the type and name of the newest."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A rehearsal, and the account that it left: up as long as the context that gave it."""
+
+    rehearsal: Rehearsal
+    endpoint_url: str
+    properties: Mapping[str, Mapping[str, str]]
+    """Type token to property path to what became of it: `sent` or `not emulated`."""
+    _child: Child
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What an AWS tool needs in its environment to work on this account and on no other."""
+        return environment.variables(self.endpoint_url, self.rehearsal.region)
+
+    @contextmanager
+    def copy(self) -> Iterator[str]:
+        """The endpoint of a copy of the account as it is now, to be changed without changing this one."""
+        copy = self._child.ask({"do": "copy"})
+        try:
+            yield copy["endpoint_url"]
+        finally:
+            self._child.ask({"do": "drop", "process": copy["process"]})
+
+
+def rehearse(
+    plan: Path, project: Path, *, artefact_folder: Path, force: bool = False, progress: Progress | None = None
+) -> Rehearsal:
+    """Rehearse a plan that `ferry render` has written into the project's stack file.
+
+    `artefact_folder` is where the result will lie. A failed check is a result (`Rehearsal.passed`), not an error.
+    Raises ArtefactError for a plan that cannot be trusted, InputError for an unusable stack file, RehearsalError where
+    the stack file is not the plan's or the program does not run to its end.
+    """
+    with serve(plan, project, artefact_folder=artefact_folder, force=force, progress=progress) as served:
+        return served.rehearsal
+
+
+def rehearse_stack(stack: str, project: Path, *, artefact_folder: Path, progress: Progress | None = None) -> Rehearsal:
+    """Rehearse a stack file of the project as it stands, without a plan. Raises as `rehearse` does."""
+    with serve_stack(stack, project, artefact_folder=artefact_folder, progress=progress) as served:
+        return served.rehearsal
+
+
+@contextmanager
+def serve(
+    plan: Path, project: Path, *, artefact_folder: Path, force: bool = False, progress: Progress | None = None
+) -> Iterator[Served]:
+    """As `rehearse`, and the account stays up inside the context."""
+    decided = artefacts.read(Plan, plan, force=force)
+    path = _stack_file(project, decided.environment)
+    if not path.is_file():
+        raise RehearsalError(f"{path}: not there; write it with `ferry render {plan}`")
+    file = StackFile.read(path)
+    rendered = merge(file.config, decided.config)
+    if differing := sorted(key for key in rendered if rendered[key] != file.config.get(key)):
+        raise RehearsalError(
+            f"{path}: {', '.join(differing)} is not what {plan} decided; write it with `ferry render {plan}`, "
+            f"or rehearse the file as it stands with `ferry rehearse --stack {decided.environment}`"
+        )
+    with _served(file, decided.environment, project, [plan, path], artefact_folder, progress) as served:
+        yield served
+
+
+@contextmanager
+def serve_stack(
+    stack: str, project: Path, *, artefact_folder: Path, progress: Progress | None = None
+) -> Iterator[Served]:
+    """As `rehearse_stack`, and the account stays up inside the context."""
+    path = _stack_file(project, stack)
+    with _served(StackFile.read(path), stack, project, [path], artefact_folder, progress) as served:
+        yield served
+
+
+def _stack_file(project: Path, stack: str) -> Path:
+    return project / "stacks" / f"Pulumi.{stack}.yaml"
+
+
+@contextmanager
+def _served(
+    file: StackFile, stack: str, project: Path, made_from: list[Path], artefact_folder: Path, progress: Progress | None
+) -> Iterator[Served]:
+    file.settings()  # what is wrong with the file is said in terms of the file, before anything is started
+    request = {"do": "rehearse", "stack": stack, "config": _readable(file)}
+    with Child(project) as child:
+        answer = child.ask(request, lambda created: progress and progress(created["count"], created["resource"]))
+        rehearsal = Rehearsal(
+            schema_=Rehearsal.SCHEMA,
+            made_at=artefacts.now(),
+            made_from=[artefacts.upstream(path, artefact_folder) for path in made_from],
+            **answer["rehearsal"],
+        )
+        yield Served(rehearsal, answer["endpoint_url"], answer["properties"], child)
+
+
+def _readable(file: StackFile) -> dict[str, Any]:
+    """The configuration that can be handed on. Only the engine holds the key to encrypted values."""
+    encrypted = [key for key, value in file.config.items() if isinstance(value, Mapping) and set(value) == {"secure"}]
+    if ours := [key for key in encrypted if key.startswith("ferry:")]:
+        raise RehearsalError(f"{file.path}: {', '.join(ours)} is encrypted, and a rehearsal has no key to it")
+    return {key: value for key, value in file.config.items() if key not in encrypted}
