@@ -1,22 +1,210 @@
-"""What AWS refuses and its emulators accept."""
+"""What AWS refuses and its emulators accept, as data with sources, checked before anything is created.
+
+Each rule is a pure predicate on plain values and can be called on a component's arguments as well:
+
+    if refused := rules.target_group_name(logical_name=name):
+        raise ValueError(refused)
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from stacks.fleet_rules import (
+    group_sizes,
+    instance_type_count,
+    instance_type_partition,
+    on_demand_base,
+    reservation_on_demand,
+    sev_snp_family,
+    wakes_up,
+    warm_pool_hibernation,
+    warm_pool_mixed,
+    warm_pool_running,
+    warm_pool_spot,
+)
+from stacks.rule import FERRY, RULES, Rule
+from stacks.scaling_rules import (
+    alarm_period,
+    alarm_range,
+    alarm_resolution,
+    scaling_thresholds,
+    schedule_names,
+    schedule_recurrence,
+    schedule_time_zone,
+    step_adjustments,
+)
+from stacks.service_rules import (
+    audit_disposable,
+    audit_retention,
+    deregistration_delay,
+    idle_timeout,
+    load_balancer_name,
+    log_delivery_bucket,
+    partition,
+    replica_partition,
+    some_weight,
+    target_group_name,
+    target_groups_per_rule,
+    version_names,
+    weight,
+)
+
 if TYPE_CHECKING:
-    from stacks.settings import Settings
+    from stacks.settings import FleetSettings, ModelVersion, ScalingSettings, Settings
 
+__all__ = [
+    "FERRY",
+    "RULES",
+    "Rule",
+    "alarm_period",
+    "alarm_range",
+    "alarm_resolution",
+    "audit_disposable",
+    "audit_retention",
+    "deregistration_delay",
+    "fleet_violations",
+    "group_sizes",
+    "idle_timeout",
+    "instance_type_count",
+    "instance_type_partition",
+    "load_balancer_name",
+    "log_delivery_bucket",
+    "on_demand_base",
+    "partition",
+    "replica_partition",
+    "reservation_on_demand",
+    "scaling_thresholds",
+    "schedule_names",
+    "schedule_recurrence",
+    "schedule_time_zone",
+    "sev_snp_family",
+    "some_weight",
+    "step_adjustments",
+    "target_group_name",
+    "target_groups_per_rule",
+    "version_names",
+    "violations",
+    "wakes_up",
+    "warm_pool_hibernation",
+    "warm_pool_mixed",
+    "warm_pool_running",
+    "warm_pool_spot",
+    "weight",
+]
 
-def partition(region: str) -> str:
-    """AWS partition of a region."""
-    if region.startswith("cn-"):
-        return "aws-cn"
-    if region.startswith("us-gov-"):
-        return "aws-us-gov"
-    return "aws"
+Place = tuple[str, str | None]
+"""A field of the settings, and what a rule says of it."""
 
 
 def violations(settings: Settings) -> list[str]:
     """One sentence for each rule that the settings break; empty when AWS would accept them."""
-    return []
+    broken = _sentences(_of_stack(settings))
+    for version in settings.model_versions:
+        broken += fleet_violations(version, settings.region)
+    return broken
+
+
+def fleet_violations(version: ModelVersion, region: str) -> list[str]:
+    """One sentence for each rule that the fleet of a model version breaks in a region."""
+    where = f"model_versions.{version.name}.fleet"
+    fleet = version.fleet
+    return [
+        f"{where}{sentence}"
+        for sentence in _sentences(
+            [
+                *_of_group(version, region),
+                *_of_scaling(fleet.scaling),
+                *_of_schedules(fleet),
+            ]
+        )
+    ]
+
+
+def _sentences(places: Iterator[Place] | list[Place]) -> list[str]:
+    return [f"{place}: {sentence}" for place, sentence in places if sentence]
+
+
+def _of_stack(settings: Settings) -> Iterator[Place]:
+    versions, audit, gateway = settings.model_versions, settings.audit, settings.gateway
+    yield "audit.retention_days", audit_retention(mode=audit.mode, days=audit.retention_days)
+    yield "audit.mode", audit_disposable(mode=audit.mode, environment=settings.environment)
+    if settings.model_repository.replica_region:
+        yield (
+            "model_repository.replica_region",
+            replica_partition(region=settings.region, replica_region=settings.model_repository.replica_region),
+        )
+    yield "gateway.idle_timeout_seconds", idle_timeout(seconds=gateway.idle_timeout_seconds)
+    yield (
+        "gateway.deregistration_delay_seconds",
+        deregistration_delay(seconds=gateway.deregistration_delay_seconds),
+    )
+    yield "model_versions", version_names(names=[version.name for version in versions])
+    yield "model_versions", target_groups_per_rule(count=len(versions))
+    yield "model_versions", some_weight(weights=[version.weight for version in versions])
+    for version in versions:
+        yield f"model_versions.{version.name}.weight", weight(value=version.weight)
+
+
+def _of_group(version: ModelVersion, region: str) -> Iterator[Place]:
+    fleet, pool = version.fleet, version.fleet.warm_pool
+    yield "", group_sizes(min_size=fleet.min_size, max_size=fleet.max_size)
+    yield "", on_demand_base(base=fleet.on_demand_base, max_size=fleet.max_size)
+    yield ".instance_types", instance_type_count(instance_types=fleet.instance_types)
+    for instance_type in fleet.instance_types:
+        yield ".instance_types", instance_type_partition(instance_type=instance_type, region=region)
+    yield "", warm_pool_spot(has_warm_pool=pool is not None, spot_percentage=fleet.spot_percentage)
+    yield (
+        "",
+        warm_pool_mixed(has_warm_pool=pool is not None, instance_types=fleet.instance_types, region=region),
+    )
+    if pool is not None:
+        yield ".warm_pool", warm_pool_running(state=pool.state)
+        for instance_type in fleet.instance_types:
+            yield ".warm_pool", warm_pool_hibernation(state=pool.state, instance_type=instance_type)
+    yield (
+        "",
+        reservation_on_demand(
+            reserved=fleet.capacity_reservation_count,
+            on_demand_base=fleet.on_demand_base,
+            spot_percentage=fleet.spot_percentage,
+        ),
+    )
+    yield (
+        "",
+        wakes_up(
+            weight=version.weight,
+            min_size=fleet.min_size,
+            scheduled_min_sizes=[schedule.min_size for schedule in fleet.schedules],
+        ),
+    )
+
+
+def _of_scaling(scaling: ScalingSettings) -> Iterator[Place]:
+    period = scaling.period_seconds
+    yield ".scaling.period_seconds", alarm_period(period_seconds=period)
+    # A node sends one value a minute (templates.engine_metrics): no load metric has a higher resolution.
+    yield ".scaling.period_seconds", alarm_resolution(period_seconds=period, high_resolution=False)
+    for name in ("scale_out_datapoints", "scale_in_datapoints"):
+        yield f".scaling.{name}", alarm_range(period_seconds=period, datapoints=getattr(scaling, name))
+    yield (
+        ".scaling",
+        scaling_thresholds(scale_out_above=scaling.scale_out_above, scale_in_below=scaling.scale_in_below),
+    )
+
+
+def _of_schedules(fleet: FleetSettings) -> Iterator[Place]:
+    yield ".schedules", schedule_names(names=[schedule.name for schedule in fleet.schedules])
+    for schedule in fleet.schedules:
+        where = f".schedules.{schedule.name}"
+        yield where, schedule_recurrence(recurrence=schedule.recurrence)
+        yield where, schedule_time_zone(time_zone=schedule.time_zone)
+        yield (
+            where,
+            group_sizes(
+                min_size=schedule.min_size,
+                max_size=schedule.max_size,
+                desired_capacity=schedule.desired_capacity,
+            ),
+        )

@@ -1,0 +1,90 @@
+"""Policy documents of a fleet's nodes as pure functions: what an instance role may do, and nothing else."""
+
+from __future__ import annotations
+
+from components import policies
+from components.identity import Identity
+
+NODE_TRUST = policies.assumed_by("ec2.amazonaws.com")
+"""EC2's service principal has the same name in every partition."""
+
+
+def node_rights(
+    identity: Identity,
+    *,
+    bucket_arn: str,
+    key_arn: str,
+    model: str,
+    image: str,
+    group_name: str,
+    log_group_arn: str,
+) -> str:
+    """Rights of a fleet's nodes, as JSON.
+
+    Read the fleet's own model, its channel and the signed bundles; pull the engine's own image; write to the fleet's
+    own log group; be reached by Session Manager; end the launching lifecycle action of the fleet's own group.
+    """
+    return policies.document(
+        {
+            "Sid": "ReadModels",
+            "Effect": "Allow",
+            "Action": "s3:GetObject",
+            "Resource": [
+                f"{bucket_arn}/models/{model}/*",
+                f"{bucket_arn}/channels/{model}/*",
+                f"{bucket_arn}/bundles/*",
+            ],
+        },
+        {
+            "Sid": "DecryptModels",
+            "Effect": "Allow",
+            "Action": "kms:Decrypt",
+            "Resource": key_arn,
+            "Condition": {"StringEquals": {"kms:ViaService": f"s3.{identity.region}.{identity.dns_suffix}"}},
+        },
+        {
+            "Sid": "PullEngineImage",
+            "Effect": "Allow",
+            "Action": ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+            "Resource": identity.arn("ecr", f"repository/{repository(image)}"),
+        },
+        {
+            # Takes no resource: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
+            "Sid": "LogInToRegistry",
+            "Effect": "Allow",
+            "Action": "ecr:GetAuthorizationToken",
+            "Resource": "*",
+        },
+        {
+            "Sid": "WriteOwnLogs",
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+            "Resource": [log_group_arn, f"{log_group_arn}:*"],
+        },
+        {
+            # What Session Manager needs. The managed AmazonSSMManagedInstanceCore would also read every parameter of
+            # the account. These actions take no resource:
+            # https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-create-iam-instance-profile.html
+            "Sid": "SessionManager",
+            "Effect": "Allow",
+            "Action": [
+                "ssm:UpdateInstanceInformation",
+                "ssmmessages:CreateControlChannel",
+                "ssmmessages:CreateDataChannel",
+                "ssmmessages:OpenControlChannel",
+                "ssmmessages:OpenDataChannel",
+            ],
+            "Resource": "*",
+        },
+        {
+            "Sid": "EndOwnLaunch",
+            "Effect": "Allow",
+            "Action": "autoscaling:CompleteLifecycleAction",
+            "Resource": identity.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{group_name}"),
+        },
+    )
+
+
+def repository(image: str) -> str:
+    """The ECR repository of an image `repository:tag` or `repository@digest`."""
+    return image.partition("@")[0].rpartition(":")[0] or image.partition("@")[0]

@@ -1,0 +1,121 @@
+"""Rules on what stands around the fleets: names, load balancer, buckets, audit, regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stacks.rule import FERRY, rule
+
+ELB = "https://docs.aws.amazon.com/elasticloadbalancing/latest"
+
+SUFFIX_LENGTH = 8
+"""What auto-naming adds to a logical name: a dash and seven hex digits."""
+
+AUDIT_RETENTION_DAYS = 184
+"""Six months at their longest: the months from July to December."""
+
+
+def partition(region: str) -> str:
+    """AWS partition of a region."""
+    if region.startswith("cn-"):
+        return "aws-cn"
+    if region.startswith("us-gov-"):
+        return "aws-us-gov"
+    return "aws"
+
+
+@rule("load-balancer-name", f"{ELB}/APIReference/API_CreateLoadBalancer.html")
+def load_balancer_name(*, logical_name: str) -> str | None:
+    """A load balancer's name, which is the logical name with a suffix, has 32 characters at most."""
+    return _too_long("load balancer", logical_name)
+
+
+@rule("target-group-name", f"{ELB}/APIReference/API_CreateTargetGroup.html")
+def target_group_name(*, logical_name: str) -> str | None:
+    """A target group's name, which is the logical name with a suffix, has 32 characters at most."""
+    return _too_long("target group", logical_name)
+
+
+def _too_long(what: str, logical_name: str) -> str | None:
+    if len(logical_name) + SUFFIX_LENGTH <= 32:
+        return None
+    return (
+        f"the {what} is named {logical_name!r} ({len(logical_name)} characters, and {SUFFIX_LENGTH} that auto-naming "
+        f"adds), allowed are {32 - SUFFIX_LENGTH} before the suffix: shorten it"
+    )
+
+
+@rule("target-groups-per-rule", f"{ELB}/application/load-balancer-limits.html")
+def target_groups_per_rule(*, count: int) -> str | None:
+    """A forward action shares the traffic between five target groups at most."""
+    return None if count <= 5 else f"{count} model versions share one rule, allowed are 1 to 5: remove some"
+
+
+@rule("weight", f"{ELB}/APIReference/API_TargetGroupTuple.html")
+def weight(*, value: int) -> str | None:
+    """A target group's weight is 0 to 999."""
+    return None if 0 <= value <= 999 else f"weight is {value}, allowed is 0 to 999: scale the weights down"
+
+
+@rule("some-weight", FERRY)
+def some_weight(*, weights: Sequence[int]) -> str | None:
+    """At least one model version gets traffic: with all weights 0, every unpinned request fails."""
+    return None if any(weights) else "all weights are 0, allowed is at least one above 0: give a version a weight"
+
+
+@rule("idle-timeout", f"{ELB}/application/edit-load-balancer-attributes.html")
+def idle_timeout(*, seconds: int) -> str | None:
+    """The idle timeout of an application load balancer is 1 to 4000 seconds."""
+    return None if 1 <= seconds <= 4000 else f"idle timeout is {seconds} s, allowed is 1 to 4000: choose one between"
+
+
+@rule("deregistration-delay", f"{ELB}/application/edit-target-group-attributes.html")
+def deregistration_delay(*, seconds: int) -> str | None:
+    """The deregistration delay of a target group is 0 to 3600 seconds."""
+    if 0 <= seconds <= 3600:
+        return None
+    return f"deregistration delay is {seconds} s, allowed is 0 to 3600: choose one between"
+
+
+@rule("log-delivery-bucket", "https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerLogs.html")
+def log_delivery_bucket(*, object_lock: bool, kms_key: bool) -> str | None:
+    """A bucket that takes access logs of S3 or a load balancer has neither Object Lock by default nor a KMS key."""
+    if object_lock:
+        return "the bucket for access logs has Object Lock, allowed is none: use a bucket of its own, with SSE-S3"
+    if kms_key:
+        return "the bucket for access logs is encrypted with KMS, allowed is SSE-S3 (AES256): use a bucket of its own"
+    return None
+
+
+@rule("audit-retention", FERRY)
+def audit_retention(*, mode: str, days: int) -> str | None:
+    """A COMPLIANCE archive keeps its objects for six months, which are 184 days."""
+    if mode != "COMPLIANCE" or days >= AUDIT_RETENTION_DAYS:
+        return None
+    return f"retention_days is {days}, allowed in COMPLIANCE is {AUDIT_RETENTION_DAYS} (six months) or more: raise it"
+
+
+@rule("audit-disposable", FERRY)
+def audit_disposable(*, mode: str, environment: str) -> str | None:
+    """Only a dev stack may give up the lock on its audit archive."""
+    if mode != "disposable" or environment == "dev" or environment.startswith("dev-"):
+        return None
+    return f"audit mode is disposable in environment {environment!r}, allowed is dev: set the mode to COMPLIANCE"
+
+
+@rule("version-names", FERRY)
+def version_names(*, names: Sequence[str]) -> str | None:
+    """Model versions have different names: fleets and target groups are named after them."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    return f"model versions named more than once: {', '.join(twice)}; give each its own name" if twice else None
+
+
+@rule("replica-partition", "https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-requirements.html")
+def replica_partition(*, region: str, replica_region: str) -> str | None:
+    """A bucket is replicated within its partition: nothing leaves mainland China, and nothing enters it."""
+    if partition(region) == partition(replica_region):
+        return None
+    return (
+        f"replica_region is {replica_region} in partition {partition(replica_region)}, allowed are regions of "
+        f"{partition(region)}: choose one of them, or leave replica_region out"
+    )
