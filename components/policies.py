@@ -84,7 +84,6 @@ def access_log_bucket(identity: Identity, bucket_arn: str) -> str:
         else {"Principal": {"Service": "logdelivery.elasticloadbalancing.amazonaws.com"}, "Condition": own}
     )
     return document(
-        tls_only(bucket_arn),
         {
             "Sid": "S3ServerAccessLogs",
             "Effect": "Allow",
@@ -100,6 +99,7 @@ def access_log_bucket(identity: Identity, bucket_arn: str) -> str:
             "Resource": f"{bucket_arn}/alb/AWSLogs/{identity.account_id}/*",
             **elb,
         },
+        tls_only(bucket_arn),
     )
 
 
@@ -187,7 +187,10 @@ def trail_key(identity: Identity, trail_arn: str) -> str:
             "Resource": "*",
             "Condition": {
                 "StringEquals": {"aws:SourceArn": trail_arn},
-                "StringLike": {"kms:EncryptionContext:aws:cloudtrail:arn": trail_arn},
+                # A multi-region trail also writes from the regions that it is not at home in.
+                "StringLike": {
+                    "kms:EncryptionContext:aws:cloudtrail:arn": identity.within("*").arn("cloudtrail", "trail/*")
+                },
             },
         },
         {
