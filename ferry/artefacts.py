@@ -116,13 +116,13 @@ def digest_of(document: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part. Makes missing folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:
@@ -187,9 +187,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def first_problem(error: ValidationError) -> str:
     """The first thing that pydantic refuses, on one line: where, what, and the value given."""
     problem = error.errors()[0]
-    place = ".".join(str(step) for step in problem["loc"]) or "the whole"
+    message = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return message
     given = "" if problem["type"] == "missing" else f", given {problem['input']!r}"
-    return f"{place}: {problem['msg']}{given[:120]}"
+    return f"{'.'.join(str(step) for step in problem['loc'])}: {message}{given[:120]}"
 
 
 # ---- assessment ----------------------------------------------------------------------------------------------------
@@ -387,11 +389,19 @@ class Candidate(Frozen):
     weights_gib: float
     kv_cache_gib: float | None = None
     max_sequences: int | None = None
-    requests_per_s: float | None = Field(default=None, description="what one instance sustains within the SLO")
+    requests_per_s: float | None = Field(
+        default=None, description="what one instance sustains within the SLO, at 80 % load"
+    )
     min_size: int | None = None
     max_size: int | None = None
+    mean_size: float | None = Field(default=None, description="instances over time, which the bill follows")
+    tensor_parallel: int | None = None
+    ttft_p99_ms: float | None = Field(default=None, description="of the longest prompts on an idle instance")
+    tpot_ms: float | None = Field(default=None, description="mean at the load target")
     usd_per_hour: Decimal | None = None
-    usd_per_month: Decimal | None = None
+    usd_per_month: Decimal | None = Field(default=None, description="instances alone, at their mean size")
+    cny_per_hour: Decimal | None = Field(default=None, description="where the region bills in CNY; then no USD")
+    cny_per_month: Decimal | None = None
 
 
 class CostLine(Frozen):
@@ -434,6 +444,7 @@ class Plan(Artefact):
     cloud_monthly: list[CostLine]
     hybrid_monthly: list[CostLine]
     training: list[Training] = []
+    cluster: Cluster | None = Field(default=None, description="the site's servers, where training stays")
     serving_facts: Serving
     location: Location
     slo: Slo

@@ -69,8 +69,15 @@ def load_or_create_signing_key(path: Path) -> Ed25519PrivateKey:
 
     Raises UnreadableInput for another kind of file, InputError for a key that others can read or change.
     """
-    if not path.exists():
-        return _create(path)
+    if path.exists():
+        return load_signing_key(path)
+    key = Ed25519PrivateKey.generate()
+    save_signing_key(path, key)
+    return key
+
+
+def load_signing_key(path: Path) -> Ed25519PrivateKey:
+    """Read the Ed25519 private key. Raises UnreadableInput and InputError as `load_or_create_signing_key` does."""
     try:
         exposed = path.stat().st_mode & 0o077
         key = None if exposed else serialization.load_pem_private_key(path.read_bytes(), password=None)
@@ -90,13 +97,12 @@ def verification_key(key: Ed25519PrivateKey) -> str:
     return public.decode()
 
 
-def _create(path: Path) -> Ed25519PrivateKey:
-    key = Ed25519PrivateKey.generate()
+def save_signing_key(path: Path, key: Ed25519PrivateKey) -> None:
+    """Write a new private key that only its owner can read. Raises FileExistsError rather than replace one."""
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(pem)
-    return key
 
 
 def _write_whole(path: Path, content: bytes) -> None:

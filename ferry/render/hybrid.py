@@ -1,0 +1,211 @@
+"""The hybrid template, filled in: what stays at home (`local/`) and what the cloud's nodes get (`cloud/`).
+
+Pure: a plan, the stack's settings and the site's addresses in, file names and contents out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ferry.artefacts import Plan
+from ferry.errors import RenderError
+from stacks.settings import ModelVersion, Settings
+from templates import render
+from templates.engine_metrics import ENGINES
+from templates.node import NodeBoot, user_data
+
+ROUTES = "gateway/routes/routes.yaml"
+OPERATORS_OWN = ("prometheus/targets/servers.yaml", "prometheus/targets/alertmanagers.yaml")
+"""Files of `local/` that are written once and then belong to the operator."""
+
+CA_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+"""Where Debian, Red Hat and macOS keep the certificate authorities that the system trusts."""
+
+ENGINE_PORTS = {"sglang": 30000}  # docs.sglang.io/advanced_features/server_arguments.html; the others use 8000
+EXPORTERS = {"dcgm": 9400, "node": 9100}
+MAX_CONNECTIONS = 10_000
+RENDEZVOUS_PORT = 29_400  # torchrun's own default
+GPU_HOT_CELSIUS = 85
+APPLICATION_XIDS = (13, 31, 43, 45)
+"""Xids that an application causes on healthy hardware: docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html."""
+
+# Safe on every site: they name only what is not wanted, so that NCCL keeps its choice of transport.
+NCCL = {"NCCL_DEBUG": "WARN", "NCCL_SOCKET_IFNAME": "^lo,docker,veth,br-"}
+OUTLIER_DETECTION = {
+    # An engine's own 5xx is an answer; only a gateway's error or a broken connection takes an address out.
+    "split_external_local_origin_errors": True,
+    "consecutive_local_origin_failure": 5,
+    "consecutive_gateway_failure": 5,
+    "enforcing_consecutive_gateway_failure": 100,
+    "enforcing_consecutive_5xx": 0,
+}
+KNOWN_AFTER_UP = "known-after-up"
+
+
+def system_ca_file() -> str:
+    """The system's certificate authorities, or Debian's place for them where none is found."""
+    return next((name for name in CA_FILES if Path(name).is_file()), CA_FILES[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addresses:
+    """Where things are at the site. Nothing listens beyond loopback unless it is asked for."""
+
+    gateway_host: str = "127.0.0.1"
+    gateway_port: int = 8080
+    admin_port: int = 9901
+    engine_host: str = "127.0.0.1"
+    engine_port: int | None = None
+    """None: the engine's own default."""
+    cloud_host: str | None = None
+    """Where the load balancer is reached; None: at its domain name."""
+    cloud_port: int = 443
+    ca_file: str = field(default_factory=system_ca_file)
+    access_log: str = "access.jsonl"
+    """Relative to the gateway's folder."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How the gateway divides the requests."""
+
+    local: int = 100
+    cloud: int = 0
+
+    @classmethod
+    def read(cls, path: Path) -> Weights:
+        """The weights in a routes file; 100 and 0 where there is none. Raises RenderError for a file without them."""
+        if not path.exists():
+            return cls()
+        try:
+            routes = yaml.safe_load(path.read_text(encoding="utf-8"))["resources"][0]["virtual_hosts"][0]["routes"]
+            clusters = routes[0]["route"]["weighted_clusters"]["clusters"]
+            found = {cluster["name"]: int(cluster["weight"]) for cluster in clusters}
+            return cls(found["local"], found["cloud"])
+        except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+            raise RenderError(
+                f"{path}: no weights of `local` and `cloud` in it, and they must not be lost; "
+                "put them back, or delete the file to start again with 100 and 0"
+            ) from error
+
+
+def local_files(plan: Plan, settings: Settings, addresses: Addresses, weights: Weights) -> dict[str, str]:
+    """What stays at home: path below `local/` to content."""
+    values = _local_values(plan, settings, addresses, weights)
+    names = [
+        *("README.md", "runbook.md", "gateway/envoy.yaml", ROUTES),
+        *("prometheus/prometheus.yaml", "prometheus/dcgm-counters.csv", *OPERATORS_OWN),
+        *(f"prometheus/rules/{name}.yaml" for name in ("engine", "gpu", "node", "gateway")),
+    ]
+    files = {name: render(f"hybrid/local/{name}.j2", **values) for name in names}
+    for each in values["jobs"]:
+        for template, suffix in (("compose.yaml", "compose.yaml"), ("job.sbatch", "sbatch")):
+            file_name = f"{each['slug']}.{suffix}"
+            files[f"training/{file_name}"] = render(
+                f"hybrid/local/training/{template}.j2", **values, **each, file_name=file_name
+            )
+    return files
+
+
+def cloud_files(plan: Plan, settings: Settings, bundle_name: str, verification_key: str) -> dict[str, str]:
+    """What a person reads before `pulumi up`: path below `cloud/` to content. Raises RenderError."""
+    files = {
+        "README.md": render(
+            "hybrid/cloud/README.md.j2",
+            environment=settings.environment,
+            region=settings.region,
+            versions=settings.model_versions,
+            bundle_name=bundle_name,
+            verification_key=verification_key,
+        )
+    }
+    for version in settings.model_versions:
+        try:
+            files[f"user-data.{version.name}.yaml"] = user_data(_boot(settings, version, verification_key))
+        except ValueError as error:
+            raise RenderError(f"model version {version.name} of {plan.environment}: {error}") from error
+    return files
+
+
+def _boot(settings: Settings, version: ModelVersion, verification_key: str) -> NodeBoot:
+    return NodeBoot(
+        environment=settings.environment,
+        region=settings.region,
+        partition=settings.partition,
+        version_name=version.name,
+        group_name=f"ferry-{settings.environment}-{version.name}",
+        lifecycle_hook_name=f"lifecycle-hook-{KNOWN_AFTER_UP}",
+        model=version.model,
+        model_version=version.version,
+        bucket=f"model-bucket-{KNOWN_AFTER_UP}",
+        node_bundle_key=f"bundles/{KNOWN_AFTER_UP}/node-bundle.tar.gz",
+        verification_key=verification_key,
+        registry=f"registry-{KNOWN_AFTER_UP}",
+        engine=version.engine,
+        log_group=f"log-group-{KNOWN_AFTER_UP}",
+        boot_timeout_seconds=version.fleet.boot_timeout_seconds,
+    )
+
+
+def _local_values(plan: Plan, settings: Settings, addresses: Addresses, weights: Weights) -> dict[str, Any]:
+    engine = plan.serving_facts.engine
+    gateway, monitoring = settings.gateway, settings.monitoring
+    engine_port = addresses.engine_port or ENGINE_PORTS.get(engine, 8000)
+    limit = {
+        "max_connections": MAX_CONNECTIONS,
+        "max_pending_requests": MAX_CONNECTIONS,
+        "max_requests": MAX_CONNECTIONS,
+    }
+    return {
+        "environment": settings.environment,
+        "site": plan.site,
+        "serving": plan.serving,
+        "engine": engine,
+        "known_engines": sorted(ENGINES),
+        "metrics": ENGINES.get(engine),
+        "engine_port": engine_port,
+        "engine_address": f"{addresses.engine_host}:{engine_port}",
+        "addresses": addresses,
+        "cloud_host": addresses.cloud_host or gateway.domain_name,
+        "domain_name": gateway.domain_name,
+        "token_checked": gateway.jwt is not None,
+        "version_header": gateway.version_header,
+        "idle_timeout_seconds": gateway.idle_timeout_seconds,
+        "upstream_idle_seconds": max(1, gateway.idle_timeout_seconds - 5),
+        "max_connections": MAX_CONNECTIONS,
+        "circuit_breakers": {"thresholds": [limit]},
+        "outlier_detection": OUTLIER_DETECTION,
+        "local_weight": weights.local,
+        "cloud_weight": weights.cloud,
+        "exporters": EXPORTERS,
+        "ttft_p99_seconds": None if plan.slo.ttft_p99_ms is None else f"{plan.slo.ttft_p99_ms / 1000:g}",
+        "latency_p99_seconds": f"{monitoring.latency_p99_seconds:g}",
+        "queue_per_instance": monitoring.queue_per_instance,
+        "error_rate_percent": f"{monitoring.error_rate_percent:g}",
+        "gpu_hot_celsius": GPU_HOT_CELSIUS,
+        "application_xids": APPLICATION_XIDS,
+        "runbook": "runbook.md",
+        "jobs": _jobs(plan),
+        "nccl": NCCL,
+        "rendezvous_port": RENDEZVOUS_PORT,
+        "nodes": None if plan.cluster is None else plan.cluster.nodes,
+        "gpus_per_node": None if plan.cluster is None else plan.cluster.gpus_per_node,
+    }
+
+
+def _jobs(plan: Plan) -> list[Mapping[str, Any]]:
+    """The training jobs, each with a name that is safe as a file, a compose project and a Slurm job."""
+    jobs: list[Mapping[str, Any]] = [
+        {"job": job, "slug": re.sub(r"[^a-z0-9]+", "-", job.name.lower()).strip("-") or f"job-{at}"}
+        for at, job in enumerate(plan.training, start=1)
+    ]
+    slugs = [each["slug"] for each in jobs]
+    if twice := sorted({str(slug) for slug in slugs if slugs.count(slug) > 1}):
+        raise RenderError(f"several training jobs would be written as {', '.join(twice)}; give them distinct names")
+    return jobs
