@@ -1,0 +1,183 @@
+"""InferenceService: everything of one stack, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from components.access_logs import AccessLogs, AccessLogsArgs
+from components.audit_archive import AuditArchive, AuditArchiveArgs
+from components.identity import Identity
+from components.inference_fleet import InferenceFleet, InferenceFleetArgs
+from components.inference_gateway import InferenceGateway, InferenceGatewayArgs
+from components.model_repository import ModelRepository, ModelRepositoryArgs
+from components.monitoring import Monitoring, MonitoringArgs
+from components.network import Network, NetworkArgs
+from components.notifications import Notifications, NotificationsArgs
+from stacks.settings import ModelVersion, Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceServiceArgs:
+    """Arguments of `InferenceService`."""
+
+    identity: Identity
+    settings: Settings
+    project: Path
+    """Where the program lies; the node bundle's path is relative to it."""
+
+
+class InferenceService(pulumi.ComponentResource):
+    """Network, models, audit archive, gateway, one fleet for each model version, and what watches them."""
+
+    exports: Mapping[str, Any]
+    """What the toolkit reads from the stack, by name."""
+
+    def __init__(self, name: str, args: InferenceServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("ferry:components:InferenceService", name, None, opts)
+        self._name, self._identity, self._settings = name, args.identity, args.settings
+        self._child = pulumi.ResourceOptions(parent=self)
+        self._tags = {"ferry:environment": args.settings.environment, **args.settings.tags}
+        # Only dev can be disposable, and only what is disposable can be destroyed with what is in it.
+        self._permanent = args.settings.audit.mode != "disposable"
+
+        self._make_foundation(args.project)
+        self._make_gateway()
+        self._fleets = {version.name: self._make_fleet(version) for version in self._settings.model_versions}
+        self._monitoring = self._make_monitoring()
+        self.exports = self._collect_exports()
+        self.register_outputs(dict(self.exports))
+
+    def _make_foundation(self, project: Path) -> None:
+        name, identity, settings, tags = self._name, self._identity, self._settings, self._tags
+        bundle = settings.node_bundle
+        self._network = Network(
+            f"{name}-network", NetworkArgs(identity=identity, network=settings.network, tags=tags), self._child
+        )
+        self._notifications = Notifications(
+            f"{name}-notifications",
+            NotificationsArgs(identity=identity, emails=settings.monitoring.notification_emails, tags=tags),
+            self._child,
+        )
+        self._access_logs = AccessLogs(
+            f"{name}-access-logs",
+            AccessLogsArgs(
+                identity=identity, retention_days=settings.audit.retention_days, protect=self._permanent, tags=tags
+            ),
+            self._child,
+        )
+        self._models = ModelRepository(
+            f"{name}-models",
+            ModelRepositoryArgs(
+                identity=identity,
+                repository=settings.model_repository,
+                node_bundle=project / bundle.path if bundle else None,
+                protect=self._permanent,
+                access_log_bucket=self._access_logs.bucket_name,
+                tags=tags,
+            ),
+            self._child,
+        )
+        self._audit = AuditArchive(
+            f"{name}-audit",
+            AuditArchiveArgs(
+                identity=identity,
+                environment=settings.environment,
+                audit=settings.audit,
+                model_bucket_arns=self._models.bucket_arns,
+                alarm_topic_arn=self._notifications.topic_arn,
+                access_log_bucket=self._access_logs.bucket_name,
+                tags=tags,
+            ),
+            self._child,
+        )
+
+    def _make_gateway(self) -> None:
+        self._gateway = InferenceGateway(
+            f"{self._name}-gateway",
+            InferenceGatewayArgs(
+                gateway=self._settings.gateway,
+                versions=self._settings.model_versions,
+                vpc_id=self._network.vpc_id,
+                public_subnet_ids=self._network.public_subnet_ids,
+                access_log_bucket=self._access_logs.bucket_name,
+                deletion_protection=self._permanent,
+                tags=self._tags,
+            ),
+            self._child,
+        )
+
+    def _make_fleet(self, version: ModelVersion) -> InferenceFleet:
+        settings, network = self._settings, self._settings.network
+        return InferenceFleet(
+            f"{self._name}-{version.name}",
+            InferenceFleetArgs(
+                identity=self._identity,
+                environment=settings.environment,
+                version=version,
+                vpc_id=self._network.vpc_id,
+                subnet_ids=self._network.private_subnet_ids,
+                subnet_count=len(network.existing.private_subnet_ids) if network.existing else network.zone_count,
+                gateway_security_group_id=self._gateway.security_group_id,
+                endpoint_security_group_id=self._network.endpoint_security_group_id,
+                s3_prefix_list_id=self._network.s3_prefix_list_id,
+                target_group_arn=self._gateway.target_group_arns[version.name],
+                target_group_arn_suffix=self._gateway.target_group_arn_suffixes[version.name],
+                load_balancer_arn_suffix=self._gateway.load_balancer_arn_suffix,
+                model_bucket_name=self._models.bucket_name,
+                model_bucket_arn=self._models.bucket_arn,
+                model_key_arn=self._models.key_arn,
+                node_bundle_key=self._models.node_bundle_key,
+                verification_key=settings.node_bundle.verification_key if settings.node_bundle else None,
+                alarm_topic_arn=self._notifications.topic_arn,
+                tags=self._tags,
+            ),
+            self._child,
+        )
+
+    def _make_monitoring(self) -> Monitoring:
+        return Monitoring(
+            f"{self._name}-monitoring",
+            MonitoringArgs(
+                identity=self._identity,
+                environment=self._settings.environment,
+                monitoring=self._settings.monitoring,
+                versions=self._settings.model_versions,
+                load_balancer_arn_suffix=self._gateway.load_balancer_arn_suffix,
+                target_group_arn_suffixes=self._gateway.target_group_arn_suffixes,
+                group_names={version: fleet.group_name for version, fleet in self._fleets.items()},
+                topic_arn=self._notifications.topic_arn,
+                tags=self._tags,
+            ),
+            self._child,
+        )
+
+    def _collect_exports(self) -> dict[str, Any]:
+        exports: dict[str, Any] = {
+            "environment": self._settings.environment,
+            "region": self._settings.region,
+            "vpc_id": self._network.vpc_id,
+            "public_subnet_ids": self._network.public_subnet_ids,
+            "private_subnet_ids": self._network.private_subnet_ids,
+            "model_bucket": self._models.bucket_name,
+            "model_key_arn": self._models.key_arn,
+            "audit_bucket": self._audit.archive_bucket,
+            "audit_key_arn": self._audit.key_arn,
+            "access_log_bucket": self._access_logs.bucket_name,
+            "trail_arn": self._audit.trail_arn,
+            "notification_topic_arn": self._notifications.topic_arn,
+            "load_balancer_arn": self._gateway.load_balancer_arn,
+            "gateway_dns_name": self._gateway.dns_name,
+            "listener_arn": self._gateway.listener_arn,
+            "target_group_arns": self._gateway.target_group_arns,
+            "group_names": {version: fleet.group_name for version, fleet in self._fleets.items()},
+            "launch_template_ids": {version: fleet.launch_template_id for version, fleet in self._fleets.items()},
+            "dashboard_name": self._monitoring.dashboard_name,
+        }
+        if self._settings.model_repository.replica_region:
+            exports["model_replica_bucket"] = self._models.replica_bucket_name
+        return exports
