@@ -18,7 +18,8 @@ The four stacks, each rehearsed once per worker process in a child of its own, o
         prod.account.client("s3").delete_bucket_encryption(Bucket=prod.stack.outputs["model_bucket"])
         assert failed_checks(prod) == ["the model bucket is encrypted with kms"]
 
-Markers: `shared` (needs ../shared; fixture `shared` is its path), `tool(name)` and `pulumi_cli` (need a program on PATH).
+Markers: `shared` (needs ../shared; the fixture `shared` is its path), `tool(name)` and `pulumi_cli` (need a program
+on PATH).
 """
 
 from __future__ import annotations

@@ -5,10 +5,12 @@
 * a policy with a condition that is not known here is refused when it is put (`MalformedPolicy`), never passed over;
 * for each request, the statements whose conditions do not hold are left out, and moto decides on the rest.
 
-The semantics are those of the IAM user guide, "Condition operators" and "Global condition context keys"; an absent key
-fails a positive operator and satisfies a negative one. Two things are particular to the embedded account: a request
-over loopback counts as TLS 1.3, and no request ever comes from an AWS service, so `aws:SourceArn` is absent and a
-statement whose principal is a service concerns nobody.
+The operators and keys are those of Ferry's own bucket policies, with the semantics of the IAM user guide ("Condition
+operators", "Global condition context keys"); a key that the request does not carry fails its operator. Two things are
+particular to the embedded account: a request over loopback counts as TLS, and no request comes from an AWS service, so
+`aws:SourceArn` is absent and a statement whose principal is a service concerns nobody.
+
+Policies of roles, keys and topics need nothing here: moto keeps them and decides nothing by them.
 """
 
 from __future__ import annotations
@@ -42,44 +44,27 @@ def _same_truth(wanted: str, given: str) -> bool:
     return wanted.lower() == given.lower()
 
 
-def _below(wanted: str, given: str) -> bool:
-    return float(given) < float(wanted)
-
-
-OPERATORS: dict[str, tuple[Callable[[str, str], bool], bool]] = {
-    "Bool": (_same_truth, True),
-    "StringEquals": (_equals, True),
-    "StringNotEquals": (_equals, False),
-    "StringLike": (_like, True),
-    "StringNotLike": (_like, False),
-    "ArnEquals": (_like, True),
-    "ArnLike": (_like, True),
-    "ArnNotEquals": (_like, False),
-    "ArnNotLike": (_like, False),
-    "NumericLessThan": (_below, True),
+OPERATORS: dict[str, Callable[[str, str], bool]] = {
+    "Bool": _same_truth,
+    "StringEquals": _equals,
+    "StringLike": _like,
+    "ArnEquals": _like,
+    "ArnLike": _like,
 }
-"""Operator to its comparison, and whether it is a positive one. `Null` and `…IfExists` are handled apart."""
+"""Operator to its comparison of a wanted value with the one that the request carries."""
 
-HEADERS = {
-    "s3:x-amz-server-side-encryption": "x-amz-server-side-encryption",
-    "s3:x-amz-server-side-encryption-aws-kms-key-id": "x-amz-server-side-encryption-aws-kms-key-id",
-    "s3:x-amz-acl": "x-amz-acl",
-}
-"""Keys that are a header of the request."""
-
-SERVICE_KEYS = frozenset({"aws:sourcearn", "aws:sourceaccount", "aws:sourceorgid"})
+SERVICE_KEYS = frozenset({"aws:sourcearn", "aws:sourceaccount"})
 """Keys that only a call by an AWS service carries."""
 
-KEYS = frozenset({*HEADERS, *SERVICE_KEYS, "aws:securetransport", "s3:tlsversion"})
+KEYS = frozenset({*SERVICE_KEYS, "aws:securetransport", "s3:x-amz-acl"})
 
 
 def context_of(request: flask.Request) -> Context:
     """The condition keys of a request, in lower case (key names are not case-sensitive in IAM)."""
     encrypted = request.scheme == "https" or ipaddress.ip_address(request.remote_addr or "0.0.0.0").is_loopback  # noqa: S104
-    context: dict[str, str | None] = {key: request.headers.get(header) for key, header in HEADERS.items()}
-    return context | {
+    return {
         "aws:securetransport": "true" if encrypted else "false",
-        "s3:tlsversion": "1.3" if encrypted else None,
+        "s3:x-amz-acl": request.headers.get("x-amz-acl"),
     }
 
 
@@ -95,10 +80,10 @@ def holds(condition: Condition, context: Context) -> bool:
 def unknown(condition: Condition) -> Iterator[str]:
     """What this module cannot evaluate in a condition, as `operator` or `operator key`."""
     for operator, keys in condition.items():
-        if operator != "Null" and operator.removesuffix("IfExists") not in OPERATORS:
+        if operator not in OPERATORS:
             yield operator
-            continue
-        yield from (f"{operator} {key}" for key in keys if key.lower() not in KEYS)
+        else:
+            yield from (f"{operator} {key}" for key in keys if key.lower() not in KEYS)
 
 
 def concerns(statement: Mapping[str, Any], context: Context) -> bool:
@@ -110,12 +95,7 @@ def concerns(statement: Mapping[str, Any], context: Context) -> bool:
 
 
 def _operator_holds(operator: str, wanted: list[str], given: str | None) -> bool:
-    if operator == "Null":
-        return ("true" if given is None else "false") in [one.lower() for one in wanted]
-    compare, positive = OPERATORS[operator.removesuffix("IfExists")]
-    if given is None:
-        return operator.endswith("IfExists") or not positive
-    return any(compare(one, given) for one in wanted) is positive
+    return given is not None and any(OPERATORS[operator](one, given) for one in wanted)
 
 
 def _strings(value: Any) -> list[str]:
@@ -139,8 +119,8 @@ class Conditions:
 
 
 def _remark(key: str) -> str:
-    if key in {"aws:securetransport", "s3:tlsversion"}:
-        return " (loopback counts as TLS 1.3)"
+    if key == "aws:securetransport":
+        return " (loopback counts as TLS)"
     if key in SERVICE_KEYS:
         return " (absent: no AWS service calls here)"
     return ""

@@ -183,7 +183,8 @@ class _Monitor(mocks.MockMonitor):
             self._front.note_failure(error)
             raise error
         self._urns.add(urn)
-        return super().RegisterResource(request)
+        base: Any = super()  # Pulumi annotates nothing here
+        return base.RegisterResource(request)
 
 
 def _plain(value: Any) -> Any:

@@ -6,12 +6,9 @@ import logging
 import os
 from threading import Thread
 
-# moto reads these once, when it is imported.
-os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # its stock images take a second to load, and no stack names them
-os.environ["MOTO_ACM_VALIDATION_WAIT"] = "-1"  # a requested certificate is issued at once
-
 import moto
 import moto.backends
+from moto import settings
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
 from moto.moto_api._internal import mock_random
@@ -32,6 +29,8 @@ class Server:
 
     def __init__(self) -> None:
         conditions.install()
+        os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # stock images are slow to load, and no stack names them
+        settings.ACM_VALIDATION_WAIT = -1  # a requested certificate is issued at once
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._application = DomainDispatcherApplication(create_backend_app)
         self._server, self._thread = self._listen()
