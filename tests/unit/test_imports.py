@@ -17,7 +17,7 @@ ALLOWED = {
     "ferry": {"templates", "stacks"},
     "policies": {"ferry"},
 }
-SHARED = {"artefacts", "catalog", "errors", "ledger", "node_bundle", "project"}
+SHARED = {"artefacts", "catalog", "cost", "errors", "ledger", "node_bundle", "project"}
 WORKFLOWS = {"cli", "rehearsal", "drills"}
 HEAVY = {"pulumi", "pulumi_aws", "boto3", "botocore", "moto", "numpy"}
 

@@ -1,0 +1,156 @@
+"""What serving costs a month on AWS. A price that the catalogue lacks makes a line of unknown amount, never 0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+
+from ferry.artefacts import CostLine
+from ferry.catalog import regions, services
+from ferry.catalog.prices import Price
+from ferry.cost.money import HOURS_PER_MONTH, assumed_money, unknown_money
+from ferry.errors import CatalogError
+
+ENDPOINTS = 10
+"""Interface endpoints of the network component, each in every zone; the S3 gateway endpoint is free."""
+KEYS = 3
+"""KMS keys: models, audit archive, notifications."""
+ALARMS = 12
+ROOT_THROUGHPUT_MIBPS = 500
+"""Of the root volume; gp3 includes 125 of it (docs.aws.amazon.com, EBS general purpose volumes)."""
+GP3_INCLUDED_MIBPS = 125
+
+SECONDS_PER_MONTH = HOURS_PER_MONTH * 3600
+# Assumptions about traffic, all on the high side.
+BYTES_PER_INPUT_TOKEN = 5
+BYTES_PER_OUTPUT_TOKEN = 250
+"""A streamed token travels as a JSON chunk of its own."""
+LOG_BYTES_PER_REQUEST = 2000
+FLOW_LOG_GB_PER_INSTANCE = 5
+BOOTS_PER_MONTH = 300
+PART_BYTES = 64 * 1024 * 1024
+
+# A load balancer capacity unit: 25 new connections a second, 3,000 active ones, or 1 GB an hour
+# (aws.amazon.com/elasticloadbalancing/pricing).
+LCU_NEW_PER_S = 25
+LCU_ACTIVE = 3000
+LCU_GB_PER_H = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudUse:
+    """What is used in a month. Rates in requests/s, tokens a request, `latency_s` of a request, sizes in GB or GiB."""
+
+    region: str
+    instance_type: str
+    price: Price
+    mean_size: float
+    zones: int
+    root_volume_gib: int
+    weights_gb: float
+    mean_rps: float
+    input_tokens: float
+    output_tokens: float
+    latency_s: float
+    audit_gb: float = 20
+
+
+@dataclass
+class _Bill:
+    """Collects the lines of one region, and the dates of the prices that were used."""
+
+    region: str
+    lines: list[CostLine] = field(default_factory=list)
+    used: list[tuple[str, date]] = field(default_factory=list)
+
+    def add(self, item: str, amounts: dict[str, Decimal], detail: str) -> None:
+        """One line from quantities of catalogue items; unknown as soon as one of their prices is."""
+        currency = regions.find(self.region).currency
+        try:
+            found = [(services.price(name, self.region), quantity) for name, quantity in amounts.items()]
+        except CatalogError as error:
+            self.lines.append(CostLine(item=item, amount=unknown_money(currency, str(error)), detail=detail))
+            return
+        self.used += [(price.source, price.as_of) for price, _ in found]
+        elsewhere = sorted({price.region for price, _ in found} - {self.region})
+        source = "; ".join(sorted({f"{price.source}, {price.as_of}" for price, _ in found}))
+        note = f"{detail}; price of {', '.join(elsewhere)}" if elsewhere else detail
+        amount = sum((price.price * quantity for price, quantity in found), Decimal(0))
+        self.lines.append(CostLine(item=item, amount=assumed_money(amount, currency, source), detail=note))
+
+
+def cloud_lines(use: CloudUse) -> tuple[list[CostLine], list[tuple[str, date]]]:
+    """The monthly bill, largest cause first, and source and date of each price in it."""
+    bill = _Bill(use.region)
+    instances = _decimal(use.mean_size)
+    hourly = use.price
+    bill.lines.append(
+        CostLine(
+            item="instances",
+            amount=assumed_money(
+                hourly.per_hour * HOURS_PER_MONTH * instances, hourly.currency, f"{hourly.source}, {hourly.as_of}"
+            ),
+            detail=f"{use.mean_size:.2f} x {use.instance_type} on demand at {hourly.per_hour} {hourly.currency}/h",
+        )
+    )
+    bill.used.append((hourly.source, hourly.as_of))
+    bill.add(
+        "root volumes",
+        {
+            "ebs-gp3": use.root_volume_gib * instances,
+            "ebs-gp3-throughput": (ROOT_THROUGHPUT_MIBPS - GP3_INCLUDED_MIBPS) * instances,
+        },
+        f"gp3, {use.root_volume_gib} GiB at {ROOT_THROUGHPUT_MIBPS} MiB/s each",
+    )
+    units = _capacity_units(use)
+    bill.add(
+        "load balancer",
+        {"alb": HOURS_PER_MONTH, "alb-lcu": HOURS_PER_MONTH * units},
+        f"one ALB, {units:.2f} capacity units",
+    )
+    bill.add(
+        "interface endpoints",
+        {"vpc-endpoint": HOURS_PER_MONTH * ENDPOINTS * use.zones},
+        f"{ENDPOINTS} endpoints in {use.zones} zones",
+    )
+    bill.add("transfer out", {"transfer-out": _out_gb(use)}, f"{_out_gb(use):.0f} GB of answers, first price step")
+    bill.add(
+        "model and audit storage",
+        {"s3-standard": _decimal(use.weights_gb + use.audit_gb)},
+        f"S3 Standard, {use.weights_gb:.0f} GB of models, {use.audit_gb:.0f} GB of audit records",
+    )
+    logs = _requests(use) * LOG_BYTES_PER_REQUEST / 10**9 + FLOW_LOG_GB_PER_INSTANCE * instances
+    bill.add(
+        "logs and alarms",
+        {"cloudwatch-logs-ingested": logs, "cloudwatch-alarm": Decimal(ALARMS)},
+        f"CloudWatch, {logs:.0f} GB of logs and flow logs, {ALARMS} alarms; custom metrics are not in it",
+    )
+    bill.add("keys", {"kms-key": Decimal(KEYS), "kms-requests": Decimal(1)}, f"KMS, {KEYS} keys, bucket keys on")
+    reads = _decimal(use.weights_gb) * 10**9 / PART_BYTES * BOOTS_PER_MONTH
+    bill.add(
+        "trail",
+        {"cloudtrail-data-events": reads / 100_000},
+        f"CloudTrail data events of {BOOTS_PER_MONTH} model downloads; the first copy of management events is free",
+    )
+    return bill.lines, bill.used
+
+
+def _requests(use: CloudUse) -> Decimal:
+    return _decimal(use.mean_rps) * SECONDS_PER_MONTH
+
+
+def _out_gb(use: CloudUse) -> Decimal:
+    return _requests(use) * _decimal(use.output_tokens) * BYTES_PER_OUTPUT_TOKEN / 10**9
+
+
+def _capacity_units(use: CloudUse) -> Decimal:
+    bytes_per_request = use.input_tokens * BYTES_PER_INPUT_TOKEN + use.output_tokens * BYTES_PER_OUTPUT_TOKEN
+    gb_per_hour = use.mean_rps * 3600 * bytes_per_request / 1e9
+    return _decimal(
+        max(use.mean_rps / LCU_NEW_PER_S, use.mean_rps * use.latency_s / LCU_ACTIVE, gb_per_hour / LCU_GB_PER_H)
+    )
+
+
+def _decimal(value: float) -> Decimal:
+    return Decimal(repr(value))

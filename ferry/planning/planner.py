@@ -1,0 +1,137 @@
+"""From an assessment to a plan: fit, size, price, compare, decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+
+from ferry.artefacts import Assessment, Plan, Serving, now, read, upstream
+from ferry.catalog import prices
+from ferry.cost.cloud import CloudUse, cloud_lines
+from ferry.cost.hybrid import hybrid_lines
+from ferry.cost.local import end_of_life, local_items
+from ferry.errors import CatalogError, InvalidField
+from ferry.planning import configuration, memory, places
+from ferry.planning.candidates import Choice, choices
+from ferry.planning.demand import Demand, demand
+from ferry.planning.fleet_size import LOAD_TARGET
+from ferry.planning.roofline import DECODE_EFFICIENCY, PREFILL_EFFICIENCY
+from ferry.planning.verdict import Case, verdict
+
+
+def plan(
+    assessment_path: Path,
+    *,
+    environment: str,
+    serving: str | None = None,
+    region: str | None = None,
+    force: bool = False,
+    artefact_folder: Path | None = None,
+    today: date | None = None,
+) -> Plan:
+    """Plan the move of one service. Writes nothing.
+
+    `serving` names it where the site has several, `region` narrows the allowed ones, `force` accepts an assessment
+    that was edited or whose inputs changed. `artefact_folder` is where the plan will lie (default: beside the
+    assessment); `today` is what prices and lifetimes are dated against. Raises ArtefactError, CatalogError,
+    InvalidField or PlanError.
+    """
+    assessment = read(Assessment, assessment_path, force=force)
+    service = _service(assessment, serving)
+    wanted = demand(service)
+    accepted, refused = choices(service, wanted, places.allowed(assessment, region))
+    choice = accepted[0]
+    made_at = now()
+    day = today or made_at.date()
+
+    config, configured = configuration.configuration(assessment, service, choice, wanted, environment)
+    cloud, used = cloud_lines(_use(service, choice, wanted))
+    local = local_items(assessment)
+    case = Case(assessment=assessment, serving=service, choice=choice, local=local, cloud=cloud, today=day)
+    answer, reasons = verdict(case)
+    return Plan(
+        schema_=Plan.SCHEMA,
+        made_at=made_at,
+        made_from=[upstream(assessment_path, artefact_folder or assessment_path.parent)],
+        environment=environment,
+        site=assessment.site,
+        serving=service.name,
+        verdict=answer,
+        reasons=reasons,
+        assumptions=[*wanted.assumptions, *_assumptions(assessment, choice), *configured, *_dates(used, day)],
+        region=choice.candidate.region,
+        chosen=choice.candidate,
+        candidates=[*(one.candidate for one in accepted), *refused],
+        config=config,
+        local_monthly=[item.line for item in local],
+        cloud_monthly=cloud,
+        hybrid_monthly=hybrid_lines(
+            local, cloud, servers_end=end_of_life(assessment), servers_replaced=case.servers_replaced
+        ),
+        training=assessment.training,
+        serving_facts=service,
+        location=assessment.location,
+        slo=service.slo,
+    )
+
+
+def _service(assessment: Assessment, name: str | None) -> Serving:
+    names = [service.name for service in assessment.serving]
+    if name is None and len(names) == 1:
+        return assessment.serving[0]
+    if name is None:
+        raise InvalidField(f"the site serves {', '.join(names)}: name the one that moves with --serving")
+    for service in assessment.serving:
+        if service.name == name:
+            return service
+    raise InvalidField(f"--serving {name}: the site serves {', '.join(names) or 'nothing'}")
+
+
+def _use(service: Serving, choice: Choice, wanted: Demand) -> CloudUse:
+    tokens = wanted.tokens
+    return CloudUse(
+        region=choice.candidate.region,
+        instance_type=choice.instance.name,
+        price=choice.price,
+        mean_size=choice.size.mean_size,
+        zones=configuration.ZONES,
+        root_volume_gib=configuration.root_volume_gib(service),
+        weights_gb=memory.weight_bytes(service.model) / 1e9,
+        mean_rps=wanted.mean_rps,
+        input_tokens=tokens.input_mean,
+        output_tokens=tokens.output_mean,
+        latency_s=tokens.output_mean * choice.roofline.tpot_seconds(LOAD_TARGET * choice.batch),
+    )
+
+
+def _assumptions(assessment: Assessment, choice: Choice) -> list[str]:
+    accelerator = choice.instance.accelerator
+    said = [
+        "the trace stands for every hour of the month; between its mean and its peak the load follows a power curve",
+        f"engines reach {PREFILL_EFFICIENCY:.0%} of the arithmetic and {DECODE_EFFICIENCY:.0%} of the memory bandwidth "
+        "of the datasheet (Llama2-70B on A100 and H100, splitwise-sim's measurements)",
+        "the KV cache is 16 bit, and requests share no prefix",
+        "NVMe array and cooling are purchases over the servers' lifetime; costs of serving go by number of nodes",
+        "on demand all month of 730 h, no savings plan, no Spot" + _spot(choice),
+    ]
+    if accelerator.assumed:
+        said.append(f"{accelerator.name}: {', '.join(sorted(accelerator.assumed))} rest on memory, not on a document")
+    if assessment.constraints.compliance and assessment.constraints.residency != "cn":
+        said.append(
+            f"{', '.join(assessment.constraints.compliance)}: the controls are applied; a system graded at MLPS "
+            "level 3 has to stay in mainland China (residency: cn)"
+        )
+    return said
+
+
+def _spot(choice: Choice) -> str:
+    try:
+        price = prices.spot(choice.instance.name, choice.candidate.region)
+    except CatalogError:
+        return ""
+    return f" (it was {price.per_hour} {price.currency}/h, {price.as_of})"
+
+
+def _dates(used: Iterable[tuple[str, date]], day: date) -> list[str]:
+    return prices.stale_sources(used, day)
