@@ -38,8 +38,10 @@ from stacks.scaling_rules import (
 from stacks.service_rules import (
     audit_disposable,
     audit_retention,
+    budget_currency,
     deregistration_delay,
     idle_timeout,
+    jwt_length,
     load_balancer_name,
     log_delivery_bucket,
     partition,
@@ -47,6 +49,7 @@ from stacks.service_rules import (
     some_weight,
     target_group_name,
     target_groups_per_rule,
+    version_header,
     version_names,
     weight,
 )
@@ -63,12 +66,14 @@ __all__ = [
     "alarm_resolution",
     "audit_disposable",
     "audit_retention",
+    "budget_currency",
     "deregistration_delay",
     "fleet_violations",
     "group_sizes",
     "idle_timeout",
     "instance_type_count",
     "instance_type_partition",
+    "jwt_length",
     "load_balancer_name",
     "log_delivery_bucket",
     "on_demand_base",
@@ -84,6 +89,7 @@ __all__ = [
     "step_adjustments",
     "target_group_name",
     "target_groups_per_rule",
+    "version_header",
     "version_names",
     "violations",
     "wakes_up",
@@ -139,6 +145,19 @@ def _of_stack(settings: Settings) -> Iterator[Place]:
     yield (
         "gateway.deregistration_delay_seconds",
         deregistration_delay(seconds=gateway.deregistration_delay_seconds),
+    )
+    yield "gateway.version_header", version_header(name=gateway.version_header)
+    if gateway.jwt:
+        yield "gateway.jwt.issuer", jwt_length(value=gateway.jwt.issuer)
+        yield "gateway.jwt.jwks_url", jwt_length(value=gateway.jwt.jwks_url)
+        yield "gateway.jwt.audience", jwt_length(value=gateway.jwt.audience or "")
+    yield (
+        "monitoring",
+        budget_currency(
+            region=settings.region,
+            has_usd=settings.monitoring.monthly_budget_usd is not None,
+            has_cny=settings.monitoring.monthly_budget_cny is not None,
+        ),
     )
     yield "model_versions", version_names(names=[version.name for version in versions])
     yield "model_versions", target_groups_per_rule(count=len(versions))

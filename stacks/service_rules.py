@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from stacks.rule import FERRY, rule
@@ -75,6 +76,32 @@ def deregistration_delay(*, seconds: int) -> str | None:
     if 0 <= seconds <= 3600:
         return None
     return f"deregistration delay is {seconds} s, allowed is 0 to 3600: choose one between"
+
+
+@rule("version-header", f"{ELB}/APIReference/API_HttpHeaderConditionConfig.html")
+def version_header(*, name: str) -> str | None:
+    """The header that a rule looks at has a name of 40 characters at most, as RFC 7230 has it, and is not Host."""
+    if re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,40}", name) and name.lower() != "host":
+        return None
+    return f"version_header is {name!r}, allowed are 1 to 40 characters of a header's name, not Host: name another"
+
+
+@rule("jwt-length", f"{ELB}/APIReference/API_JwtValidationActionConfig.html")
+def jwt_length(*, value: str) -> str | None:
+    """Issuer, JWKS address and audience of a token have 256 characters at most."""
+    return None if len(value) <= 256 else f"{len(value)} characters, allowed are 256: name a shorter one"
+
+
+@rule("budget-currency", "https://docs.amazonaws.cn/en_us/aws/latest/userguide/billing-and-payment.html")
+def budget_currency(*, region: str, has_usd: bool, has_cny: bool) -> str | None:
+    """A budget is in the currency that the account is billed in: CNY in the China regions, USD elsewhere."""
+    if has_usd and has_cny:
+        return "both monthly_budget_usd and monthly_budget_cny are set, allowed is one: keep the account's currency"
+    china = partition(region) == "aws-cn"
+    if (china and has_usd) or (not china and has_cny):
+        given, allowed = ("usd", "cny") if china else ("cny", "usd")
+        return f"monthly_budget_{given} is set in {region}, allowed is monthly_budget_{allowed}: convert the amount"
+    return None
 
 
 @rule("log-delivery-bucket", "https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerLogs.html")

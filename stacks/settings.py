@@ -1,8 +1,8 @@
 """The typed contract of the stack files: what may stand under the `ferry:` keys of `stacks/Pulumi.<env>.yaml`.
 
 Unknown keys are errors. The unsafe choice has to be asked for by name (`audit.mode: disposable`,
-`gateway.allowed_cidrs: [0.0.0.0/0]`). What AWS refuses and its emulators accept stands in `stacks.rules` and is checked here, so that no
-`Settings` exists that AWS would refuse.
+`gateway.allowed_cidrs: [0.0.0.0/0]`). What AWS refuses and its emulators accept stands in `stacks.rules` and is checked
+here, so that no `Settings` exists that AWS would refuse.
 """
 
 from __future__ import annotations
