@@ -109,10 +109,9 @@ def parse(text: str, file: str) -> NcclLog:
     return NcclLog(collectives, list(accelerators), findings)
 
 
-def synchronisation_seconds(size: float, busbw: float, ranks: int | None) -> float:
-    """Time of an all-reduce of `size` bytes at `busbw` GB/s: t = S/B · 2(n-1)/n. Unknown n: its limit 2, at most."""
-    share = 2.0 if ranks is None else 2 * (ranks - 1) / ranks
-    return size / (busbw * 1e9) * share
+def synchronisation_seconds(size: float, busbw: float, ranks: int) -> float:
+    """Time of an all-reduce of `size` bytes on `ranks` ranks at `busbw` GB/s: t = S/B · 2(n-1)/n."""
+    return size / (busbw * 1e9) * 2 * (ranks - 1) / ranks
 
 
 def _row(line: str, number: int) -> _Row | None:

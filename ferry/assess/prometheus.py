@@ -63,6 +63,15 @@ ENGINES = {
 
 
 @dataclass(frozen=True)
+class EngineReading:
+    """The metrics of one model, the name that the engine serves it as ("" where it has none), and the findings."""
+
+    metrics: EngineMetrics
+    model_name: str
+    findings: list[Finding]
+
+
+@dataclass(frozen=True)
 class Histogram:
     """Cumulative counts by upper bound, summed over instances; the sum of the observations, in seconds."""
 
@@ -94,7 +103,7 @@ def parse(text: str, file: str) -> list[Sample]:
 
 def engine_metrics(
     samples: Sequence[Sample], *, engine: str, source: str, served_as: Sequence[str] = ()
-) -> tuple[EngineMetrics, list[Finding]]:
+) -> EngineReading:
     """What the engine's samples say of the one model that is assessed. Raises UnreadableInput when they say nothing.
 
     Samples may come from several instances: histograms and request counts add up, cache use is averaged. Of several
@@ -121,7 +130,7 @@ def engine_metrics(
         waiting=_gauge(chosen, names.waiting, "requests", source),
         kv_cache_use=_gauge(chosen, names.kv_cache_use, "share", source, average=True),
     )
-    return metrics, findings
+    return EngineReading(metrics, model, findings)
 
 
 def histogram_quantile(q: float, buckets: dict[float, float]) -> tuple[float, bool]:

@@ -95,8 +95,8 @@ def _query(
         raise UnreadableInput(f"{url}: Prometheus answers {response.status}: {remedy}")
     if 300 <= response.status < 400:
         raise UnreadableInput(
-            f"{url}: answers {response.status} and points to {response.getheader('Location')}; Ferry follows no redirect "
-            "with a token: name the final address"
+            f"{url}: answers {response.status} and points to {response.getheader('Location')}; Ferry takes no token "
+            "to another address: name the final one"
         )
     return _result(url, response.status, body)
 

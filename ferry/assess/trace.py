@@ -8,10 +8,12 @@ memory, so tokens are kept as counts per value, which also makes the quantiles e
 from __future__ import annotations
 
 import csv
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import accumulate
 
 from ferry.artefacts import Figure, Finding, Quantiles, TraceFacts, measured, unknown
 from ferry.errors import UnreadableInput
@@ -62,7 +64,7 @@ def _add(tally: _Tally, values: list[str], where: str) -> None:
         moment = datetime.fromisoformat(values[0].strip())
     except ValueError as error:
         raise UnreadableInput(
-            f"{where}: TIMESTAMP {values[0]!r} is not a time like 2023-11-16 18:15:46.6805900"
+            f"{where}: TIMESTAMP {values[0][:40]!r} is not a time like 2023-11-16 18:15:46.6805900"
         ) from error
     if tally.first is None:
         tally.first = moment
@@ -92,15 +94,12 @@ def _facts(tally: _Tally, duration_s: float, file: str) -> tuple[TraceFacts, lis
     found: list[Finding] = []
     # Minutes count from the first request. The last one is not whole, and only counts where it is the busiest anyway.
     busiest, in_busiest = max(tally.by_minute.items(), key=lambda item: item[1])
-    whole_minute = duration_s >= 60
-    mean_rps = (
-        measured(tally.requests / duration_s, "requests/s", file) if duration_s > 0 else unknown("requests/s", file)
-    )
-    peak_rps = (
-        measured(in_busiest / 60, "requests/s", f"{file}: minute {busiest}")
-        if whole_minute
-        else unknown("requests/s", f"{file}: shorter than a minute")
-    )
+    rate = "requests/s"
+    mean_rps = peak_rps = unknown(rate, f"{file}: shorter than a minute")
+    if duration_s > 0:
+        mean_rps = measured(tally.requests / duration_s, rate, file)
+    if duration_s >= 60:
+        peak_rps = measured(in_busiest / 60, rate, f"{file}: minute {busiest} from the start")
     if duration_s < SHORT_TRACE_S:
         found.append(
             Finding(
@@ -127,17 +126,12 @@ def _facts(tally: _Tally, duration_s: float, file: str) -> tuple[TraceFacts, lis
 
 def _quantiles(counts: Counter[int], file: str) -> Quantiles:
     """Mean, and quantiles by nearest rank: the smallest value that at least q of all values do not exceed."""
-    total = counts.total()
     ordered = sorted(counts.items())
+    up_to = list(accumulate(count for _, count in ordered))
 
     def at(percent: int) -> Figure:
-        rank = -(-percent * total // 100)
-        seen = 0
-        for value, count in ordered:
-            seen += count
-            if seen >= rank:
-                break
-        return measured(value, "tokens", file)
+        rank = -(-percent * up_to[-1] // 100)
+        return measured(ordered[bisect_left(up_to, rank)][0], "tokens", file)
 
-    mean = sum(value * count for value, count in ordered) / total
+    mean = sum(value * count for value, count in ordered) / up_to[-1]
     return Quantiles(mean=measured(mean, "tokens", file), p50=at(50), p95=at(95), p99=at(99))

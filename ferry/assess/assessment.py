@@ -1,0 +1,186 @@
+"""`assess`: read a site.yaml and everything that it names, and say what is known, assumed and unknown."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+from ferry.artefacts import (
+    Assessment,
+    Cluster,
+    Constraints,
+    Figure,
+    Finding,
+    LocalCosts,
+    Location,
+    Money,
+    Serving,
+    Slo,
+    TraceFacts,
+    Training,
+    assumed,
+    now,
+    unknown,
+    upstream,
+)
+from ferry.assess import crosschecks, gpus, nccl, prometheus, prometheus_server, trace
+from ferry.assess.files import read_text
+from ferry.assess.model import read_model
+from ferry.assess.prometheus import EngineReading
+from ferry.assess.site import CostsPart, RequestsPart, ServingPart, Site, read_site
+from ferry.errors import UnreadableInput
+
+
+def assess(site_path: Path, *, artefact_folder: Path | None = None) -> Assessment:
+    """Assess a site. `artefact_folder` is where the result will be written: `made_from` is relative to it.
+
+    Raises UnknownSchema, InvalidField or UnreadableInput; nothing is written.
+    """
+    return _Reading(site_path, artefact_folder or site_path.parent).assessment()
+
+
+class _Reading:
+    """One pass over a site: opens what site.yaml names, and remembers what was read and what was found."""
+
+    def __init__(self, site_path: Path, artefact_folder: Path) -> None:
+        self.site = read_site(site_path)
+        self.folder = site_path.parent
+        self.artefact_folder = artefact_folder
+        self.read: dict[Path, None] = {site_path: None}
+        self.findings: list[Finding] = []
+
+    def assessment(self) -> Assessment:
+        site = self.site
+        samples = [gpus.parse(self._text(path), path.as_posix()) for path in site.cluster.nvidia_smi]
+        cluster = Cluster(
+            nodes=site.cluster.nodes,
+            gpus_per_node=site.cluster.gpus_per_node,
+            accelerator=site.cluster.accelerator,
+            accelerator_seen=", ".join(dict.fromkeys(name for sample in samples for name in sample.names)) or None,
+            purchased=site.cluster.purchased.isoformat() if site.cluster.purchased else None,
+            gpu_utilization=crosschecks.gpu_utilization(samples),
+        )
+        logs = [nccl.parse(self._text(path), path.as_posix()) for path in site.cluster.nccl_tests]
+        collectives = [collective for log in logs for collective in log.collectives]
+        training = [Training(name=job.name, launcher=job.launcher, nodes=job.nodes) for job in site.training]
+        serving = [self._service(part) for part in site.serving]
+        costs = _costs(site.costs)
+        self.findings += [finding for log in logs for finding in log.findings]
+        self.findings += crosschecks.about_gpus(cluster, samples)
+        self.findings += crosschecks.about_network(cluster, logs, training)
+        self.findings += crosschecks.gradient_synchronisation(
+            cluster, collectives, training, [service.model for service in serving]
+        )
+        self.findings += crosschecks.about_costs(costs)
+        return Assessment(
+            schema_=Assessment.SCHEMA,
+            made_at=now(),
+            made_from=[upstream(path, self.artefact_folder) for path in self.read],
+            site=site.name,
+            location=Location(**site.location.model_dump()),
+            cluster=cluster,
+            collectives=collectives,
+            serving=serving,
+            training=training,
+            costs=costs,
+            constraints=_constraints(site),
+            findings=crosschecks.by_severity(self.findings),
+        )
+
+    def _service(self, part: ServingPart) -> Serving:
+        label = part.model.as_posix()
+        folder = read_model(self.folder / part.model, label)
+        self.read.update(dict.fromkeys(folder.read))
+        self.findings += folder.findings
+        engine = self._engine(part)
+        service = Serving(
+            name=part.name,
+            engine=part.engine,
+            model=folder.facts,
+            trace=self._trace(part.requests) if part.requests else None,
+            metrics=engine.metrics if engine else None,
+            slo=Slo(**part.slo.model_dump()),
+        )
+        self.findings += crosschecks.about_service(service, engine.model_name if engine else "")
+        return service
+
+    def _engine(self, part: ServingPart) -> EngineReading | None:
+        if part.prometheus:
+            source = part.prometheus.url
+            samples = prometheus_server.ask(part.prometheus.url, part.prometheus.token_env, part.engine)
+        elif part.metrics:
+            source = ", ".join(path.as_posix() for path in part.metrics)
+            samples = [
+                sample for path in part.metrics for sample in prometheus.parse(self._text(path), path.as_posix())
+            ]
+        else:
+            return None
+        reading = prometheus.engine_metrics(
+            samples, engine=part.engine, source=source, served_as=(part.name, part.model.name)
+        )
+        self.findings += reading.findings
+        return reading
+
+    def _trace(self, part: RequestsPart) -> TraceFacts:
+        path, label = self.folder / part.trace, part.trace.as_posix()
+        try:
+            with path.open(encoding="utf-8", errors="replace", newline="") as lines:
+                facts, found = trace.parse(lines, label)
+        except OSError as error:
+            raise UnreadableInput(f"{label}: cannot be read: {error.strerror or error}") from error
+        self.read[path] = None
+        self.findings += found
+        return facts
+
+    def _text(self, path: Path) -> str:
+        text = read_text(self.folder / path, path.as_posix())
+        self.read[self.folder / path] = None
+        return text
+
+
+def _costs(part: CostsPart) -> LocalCosts:
+    """The cost items as stated: nobody measured them, so they are assumed; what is left out is unknown."""
+
+    def money(amount: Decimal | None, key: str) -> Money:
+        if amount is None:
+            return Money(currency=part.currency, basis="unknown", source=f"site.yaml: costs.{key} is left out")
+        return Money(amount=amount, currency=part.currency, basis="assumed", source=f"site.yaml: costs.{key}")
+
+    def figure(value: float | None, unit: str, key: str) -> Figure:
+        if value is None:
+            return unknown(unit, f"site.yaml: costs.{key} is left out")
+        return assumed(value, unit, f"site.yaml: costs.{key}")
+
+    servers, power, staff, reliability = part.servers, part.power, part.staff, part.reliability
+    return LocalCosts(
+        currency=part.currency,
+        server_count=servers.count,
+        server_price_each=money(servers.price_each, "servers.price_each"),
+        server_lifetime_months=figure(servers.lifetime_months, "months", "servers.lifetime_months"),
+        server_residual_share=figure(servers.residual_share, "share", "servers.residual_share"),
+        nvme_array=money(part.nvme_array, "nvme_array"),
+        cooling=money(part.cooling, "cooling"),
+        power_kw_full_load=figure(power.kw_full_load, "kW", "power.kw_full_load"),
+        power_kw_idle=figure(power.kw_idle, "kW", "power.kw_idle"),
+        power_price_per_kwh=money(power.price_per_kwh, "power.price_per_kwh"),
+        power_usage_effectiveness=figure(power.pue, "ratio", "power.pue"),
+        staff_people=figure(staff.people, "people", "staff.people"),
+        staff_price_per_person_year=money(staff.price_per_person_year, "staff.price_per_person_year"),
+        mtbf_hours=figure(reliability.mtbf_hours, "hours", "reliability.mtbf_hours"),
+        mttr_hours=figure(reliability.mttr_hours, "hours", "reliability.mttr_hours"),
+    )
+
+
+def _constraints(site: Site) -> Constraints:
+    part = site.constraints
+    budget = None
+    if part.monthly_budget is not None:
+        source = "site.yaml: constraints.monthly_budget"
+        budget = Money(amount=part.monthly_budget, currency=site.costs.currency, basis="assumed", source=source)
+    return Constraints(
+        regions_allowed=part.regions_allowed,
+        residency=part.residency,
+        compliance=list(part.compliance),
+        monthly_budget=budget,
+        deadline=part.deadline.isoformat() if part.deadline else None,
+    )

@@ -1,0 +1,124 @@
+"""Says an assessment to a person: a colleague's note, gravest findings first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from ferry.artefacts import Assessment, Collective, Figure, Finding, Money, Quantiles, Serving
+
+STYLE = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
+BASIS_STYLE = {"measured": "green", "assumed": "yellow", "unknown": "red"}
+
+
+def describe(assessment: Assessment) -> RenderableType:
+    """The note: what the site is, what was measured, what is unknown, what was found."""
+    location, cluster = assessment.location, assessment.cluster
+    parts: list[RenderableType] = [
+        Text(f"{assessment.site}, {location.country} ({location.time_zone})", style="bold"),
+        _facts(
+            ("servers", f"{cluster.nodes} × {cluster.gpus_per_node} {cluster.accelerator}"),
+            ("the machines say", cluster.accelerator_seen or "nothing: no nvidia-smi output"),
+            ("GPUs busy", cluster.gpu_utilization),
+            *((f"{item.operation or 'collective'}", _collective(item)) for item in assessment.collectives),
+            *((f"training {job.name}", f"{job.nodes} nodes, {job.launcher}: stays") for job in assessment.training),
+        ),
+    ]
+    for service in assessment.serving:
+        parts += [Text(f"\nService {service.name} on {service.engine}", style="bold"), *_service(service)]
+    if missing := _unknown(assessment):
+        parts += [Text("\nUnknown", style="bold"), Padding(Text(", ".join(missing)), (0, 0, 0, 2))]
+    parts.append(Text(f"\nFindings: {len(assessment.findings) or 'none'}", style="bold"))
+    parts += [_finding(finding) for finding in assessment.findings]
+    return Group(*parts)
+
+
+def _service(service: Serving) -> Iterator[RenderableType]:
+    model = service.model
+    experts = f", {model.experts_active} of {model.experts_total} experts" if model.experts_total else ""
+    yield _facts(
+        ("model", f"{model.architecture}, {model.layers} layers, {model.attention}{experts}"),
+        ("stored as", model.dtype if model.quantization is None else f"{model.dtype} ({model.quantization})"),
+        ("parameters", model.parameters),
+        ("weights", model.weight_bytes),
+        ("context", f"{model.context_tokens} tokens"),
+        *((("requests", service.trace.mean_rps), ("busiest minute", service.trace.peak_rps)) if service.trace else ()),
+    )
+    table = Table("", "mean", "P50", "P95", "P99", "basis", box=None, pad_edge=False, padding=(0, 2))
+    for column in table.columns[1:5]:
+        column.justify = "right"
+    if service.trace:
+        _quantiles(table, "prompt tokens", service.trace.input_tokens)
+        _quantiles(table, "answer tokens", service.trace.output_tokens)
+    if service.metrics:
+        _quantiles(table, "time to first token, ms", service.metrics.ttft_ms)
+        _quantiles(table, "time per token, ms", service.metrics.tpot_ms)
+        _quantiles(table, "whole request, ms", service.metrics.latency_ms)
+    if table.row_count:
+        yield Padding(table, (1, 0, 0, 2))
+
+
+def _facts(*rows: tuple[str, str | Figure]) -> RenderableType:
+    table = Table.grid("", "", padding=(0, 2))
+    for name, value in rows:
+        table.add_row(Text(name, style="dim"), _figure(value) if isinstance(value, Figure) else Text(value))
+    return Padding(table, (0, 0, 0, 2))
+
+
+def _figure(figure: Figure) -> Text:
+    text = Text("" if figure.value is None else f"{_scaled(figure.value, figure.unit)} ")
+    return text.append(figure.basis, style=BASIS_STYLE[figure.basis])
+
+
+def _scaled(value: float, unit: str) -> str:
+    if unit == "bytes":
+        return f"{value / 1e9:.1f} GB"
+    if unit == "parameters":
+        return f"{value / 1e9:.2f} billion"
+    return f"{value:.4g} {unit}"
+
+
+def _collective(collective: Collective) -> str:
+    ranks = f"{collective.ranks} ranks" if collective.ranks else "ranks unknown"
+    nodes = f" on {collective.nodes} nodes" if collective.nodes else ""
+    size = collective.largest_message_bytes / 2**20
+    top, average = collective.largest_message_busbw.value, collective.average_busbw.value
+    return f"{ranks}{nodes}: {top:g} GB/s at {size:g} MiB, {average:g} GB/s on average ({collective.file})"
+
+
+def _quantiles(table: Table, name: str, quantiles: Quantiles) -> None:
+    figures = (quantiles.mean, quantiles.p50, quantiles.p95, quantiles.p99)
+    values = ["?" if figure.value is None else f"{figure.value:.4g}" for figure in figures]
+    # The weakest basis of the row: one unknown quantile is worth seeing.
+    basis = next(kind for kind in ("unknown", "assumed", "measured") if any(item.basis == kind for item in figures))
+    table.add_row(Text(name, style="dim"), *values, Text(basis, style=BASIS_STYLE[basis]))
+
+
+def _finding(finding: Finding) -> RenderableType:
+    text = Text()
+    text.append(f"{finding.severity} ", style=STYLE[finding.severity])
+    text.append(f"{finding.code}: {finding.seen}\n")
+    text.append(f"at     {finding.where}\nmeans  {finding.means}\nremedy {finding.remedy}", style="dim")
+    return Padding(text, (0, 0, 0, 2))
+
+
+def _unknown(assessment: Assessment) -> list[str]:
+    """The places of all figures without a value, as key paths."""
+    return [place for place, item in _figures(assessment, "") if item.basis == "unknown"]
+
+
+def _figures(part: Any, place: str) -> Iterator[tuple[str, Figure | Money]]:
+    if isinstance(part, Figure | Money):
+        yield place, part
+    elif isinstance(part, BaseModel):
+        for name, value in part:
+            yield from _figures(value, f"{place}.{name}".lstrip("."))
+    elif isinstance(part, list):
+        for item in part:
+            yield from _figures(item, f"{place}[{getattr(item, 'name', '')}]")
