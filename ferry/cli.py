@@ -7,7 +7,11 @@ Exit codes: 0 done, 1 Ferry's error, 2 usage, 3 the answer is "no". Libraries ar
 from __future__ import annotations
 
 import json
+import shlex
+import signal
 import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -22,7 +26,7 @@ NO = 3
 
 app = typer.Typer(
     help="Move LLM inference from a server room to AWS, and leave training at home.",
-    epilog="The road: assess, plan, render, rehearse, report. Exit codes: 0 done, 1 error, 2 usage, 3 the answer is no.",
+    epilog="The road: assess, plan, render, rehearse, report. Exit codes: 0 done, 1 error, 2 usage, 3 the answer: no.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -110,7 +114,151 @@ def render(
     as_json: Json = False,
 ) -> None:
     """Write the stack file, and the hybrid template: what stays at home and what runs in the cloud."""
-    raise NotImplementedError
+    from ferry import ledger
+    from ferry.project import project_at
+    from ferry.render import render as render_plan
+
+    rendered = render_plan(
+        plan_file,
+        project=project_at(project),
+        out=output,
+        signing_key=signing_key,
+        override_verdict=override_verdict,
+        force=force,
+    )
+    ledger.append(
+        plan_file.parent,
+        "render",
+        inputs=[plan_file],
+        outputs=[file.path for file in rendered.files],
+        forced=force or override_verdict,
+        result="verdict overridden" if override_verdict else "done",
+    )
+    lines = [f"{file.change:9} {_short(file.path)}" for file in rendered.files]
+    if rendered.signing_key_created:
+        lines.append(f"made the signing key {_short(rendered.signing_key)}: keep it, and keep it to yourself")
+    _show(rendered.dump(), "\n".join([*lines, *rendered.notes]), as_json)
+    _note(f"next: ferry rehearse {plan_file}", as_json)
+
+
+@app.command()
+def rehearse(
+    plan_file: Annotated[
+        Path | None, typer.Argument(metavar="PLAN", help="The plan.yaml whose rendered stack is rehearsed.")
+    ] = None,
+    stack: Annotated[
+        str | None,
+        typer.Option("--stack", metavar="ENV", help="Rehearse stacks/Pulumi.ENV.yaml as it is, without a plan."),
+    ] = None,
+    project: Project = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE")] = Path("rehearsal.yaml"),
+    serve: Annotated[
+        bool,
+        typer.Option("--serve", help="Keep the account up until Ctrl-C, and print how to point any AWS tool at it."),
+    ] = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Run the program against an embedded AWS account, and check what it left there (exit 3 when a check fails)."""
+    from ferry import ledger, rehearsal
+    from ferry.project import project_at
+    from ferry.rehearsal.text import describe
+
+    if (plan_file is None) == (stack is None):
+        raise typer.BadParameter("give either a PLAN or --stack ENV")
+    folder = project_at(project)
+    resource, done = _counting("rehearsing", quiet=as_json)
+    if plan_file is not None:
+        run = rehearsal.serve(plan_file, folder, artefact_folder=output.parent, force=force, progress=resource)
+    else:
+        run = rehearsal.serve_stack(str(stack), folder, artefact_folder=output.parent, progress=resource)
+    with done, run as account:
+        done.close()
+        result = account.rehearsal
+        result.write(output)
+        ledger.append(
+            output.parent,
+            "rehearse",
+            inputs=[plan_file] if plan_file else [],
+            outputs=[output],
+            forced=force,
+            result="passed" if result.passed else "failed",
+        )
+        _show(result.dump(), describe(result), as_json)
+        _note(f"wrote {output}", as_json)
+        if serve:
+            _wait(account.variables)
+    if not result.passed:
+        raise typer.Exit(NO)
+
+
+@app.command()
+def report(
+    plan_file: PlanFile,
+    assessment: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="[default: the one that the plan was made from]")
+    ] = None,
+    rehearsal: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="[default: rehearsal.yaml beside the plan, where there is one]")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE")] = Path("report.html"),
+    force: Force = False,
+) -> None:
+    """Write one HTML page that works offline: verdict, evidence, architecture, costs, checks."""
+    from ferry import ledger
+    from ferry.artefacts import write_whole
+    from ferry.report import report as make_report
+    from ferry.report import sources
+
+    files = sources(plan_file, assessment, rehearsal)
+    write_whole(output, make_report(files, force=force))
+    ledger.append(output.parent, "report", inputs=files.all, outputs=[output], forced=force, result="done")
+    _note(f"wrote {output}{'' if files.rehearsal else '; no rehearsal was found, and the page says so'}", False)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what is missing on this machine, what it is needed for, and how to get it."""
+    from dataclasses import asdict
+
+    from ferry.doctor import examine
+
+    found = examine()
+    lines = [
+        f"{'ok     ' if one.found else 'MISSING' if one.required else 'absent '} {one.name:18} "
+        + (one.found or f"for {one.used_for}; {one.remedy}")
+        for one in found
+    ]
+    _show({"needs": [asdict(one) for one in found]}, "\n".join(lines), as_json)
+    if any(one.required and not one.found for one in found):
+        raise typer.Exit(1)
+
+
+def _counting(what: str, *, quiet: bool) -> tuple[Callable[[int, str], None], ExitStack]:
+    """Show how far a run is: a line that counts on a terminal, a plain line now and then elsewhere."""
+    console = _console(stderr=True)
+    shown = ExitStack()
+    if quiet:
+        return lambda count, name: None, shown
+    if not console.is_terminal:
+        return lambda count, name: None if count % 25 else _note(f"{what}: {count} resources", False), shown
+    status = shown.enter_context(console.status(f"{what} ..."))
+    return lambda count, name: status.update(f"{what}: {count} resources, {name}"), shown
+
+
+def _wait(variables: Mapping[str, str]) -> None:
+    """Print how to reach the account, and wait for Ctrl-C or SIGTERM."""
+    sys.stdout.write("".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
+    sys.stdout.flush()
+    _note("the account is up; Ctrl-C ends it", False)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        while True:
+            signal.pause()
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _show(document: dict[str, Any], text: Any, as_json: bool) -> None:

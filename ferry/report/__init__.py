@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import templates
 from ferry import __version__, ledger
 from ferry.artefacts import Assessment, Plan, Rehearsal, now, read
+from ferry.errors import UnreadableInput
 from ferry.report.charts import monthly_bars
 from ferry.report.evidence import evidence, figure_text, money_text, number_text
 
 
-def report(plan_path: Path, assessment_path: Path, rehearsal_path: Path | None, *, force: bool = False) -> str:
+@dataclass(frozen=True)
+class Sources:
+    """The artefacts that a page is made from."""
+
+    plan: Path
+    assessment: Path
+    rehearsal: Path | None
+
+    @property
+    def all(self) -> list[Path]:
+        """The files that are there."""
+        return [path for path in (self.plan, self.assessment, self.rehearsal) if path]
+
+
+def sources(plan: Path, assessment: Path | None, rehearsal: Path | None) -> Sources:
+    """The files as named; else the assessment that the plan was made from, and the rehearsal beside the plan."""
+    if assessment is None:
+        made_from = read(Plan, plan, force=True).made_from
+        if not made_from:
+            raise UnreadableInput(f"{plan}: does not say what it was made from; name the assessment with --assessment")
+        assessment = plan.parent / made_from[0].path
+    if rehearsal is None and (beside := plan.with_name("rehearsal.yaml")).is_file():
+        rehearsal = beside
+    return Sources(plan, assessment, rehearsal)
+
+
+def report(files: Sources, *, force: bool = False) -> str:
     """The page as HTML: works offline, asks nothing of any server.
 
     Without a rehearsal the page says that none was run. Raises ArtefactError or UnreadableInput for files that
     cannot be trusted.
     """
-    plan = read(Plan, plan_path, force=force)
-    assessment = read(Assessment, assessment_path, force=force)
-    rehearsal = read(Rehearsal, rehearsal_path, force=force) if rehearsal_path else None
+    plan = read(Plan, files.plan, force=force)
+    assessment = read(Assessment, files.assessment, force=force)
+    rehearsal = read(Rehearsal, files.rehearsal, force=force) if files.rehearsal else None
     return templates.render(
         "report/report.html.j2",
         plan=plan,
@@ -27,7 +55,7 @@ def report(plan_path: Path, assessment_path: Path, rehearsal_path: Path | None, 
         rehearsal=rehearsal,
         evidence=evidence(assessment),
         bars=monthly_bars(plan),
-        ledger=ledger.read(plan_path.parent),
+        ledger=ledger.read(files.plan.parent),
         version=__version__,
         made_at=now(),
         figure=figure_text,

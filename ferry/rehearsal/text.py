@@ -1,0 +1,45 @@
+"""A rehearsal in words, for the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from ferry.artefacts import Check, Rehearsal
+
+
+def describe(rehearsal: Rehearsal) -> RenderableType:
+    """What was checked, what failed, and where the emulation ends."""
+    failed = [check for check in rehearsal.checks if not check.passed]
+    passed = len(rehearsal.checks) - len(failed)
+    resources = sum(rehearsal.resources.values())
+    parts: list[RenderableType] = [
+        f"[bold]{escape(rehearsal.environment)}[/] in {rehearsal.region}: {resources} resources, "
+        f"{rehearsal.front} against {rehearsal.emulator}, {rehearsal.seconds:.1f} s",
+        Text(f"{passed} of {len(rehearsal.checks)} checks passed", style="green" if not failed else "bold red"),
+    ]
+    if failed:
+        parts.append(_failures(failed))
+    return Group(*parts, "", *_where_the_emulation_ends(rehearsal))
+
+
+def _failures(failed: list[Check]) -> Table:
+    table = Table("failed check", "resource", "expected", "found", box=None, pad_edge=False, header_style="dim")
+    for check in failed:
+        table.add_row(*(Text(cell) for cell in (check.name, check.resource, check.expected, check.found)))
+    return table
+
+
+def _where_the_emulation_ends(rehearsal: Rehearsal) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    if rehearsal.not_emulated:
+        lines.append(f"accepted, not emulated: {len(rehearsal.not_emulated)} properties")
+        for why, count in Counter(one.why for one in rehearsal.not_emulated).most_common():
+            lines.append(Text(f"  {count:3} × {why}", style="dim"))
+    lines += [Text(f"seeded: {text}", style="dim") for text in rehearsal.seeded]
+    lines += [Text(f"condition evaluated: {text}", style="dim") for text in rehearsal.conditions_evaluated]
+    return lines
