@@ -32,12 +32,13 @@ def replace(text: str, key: str, before: Any, after: Any) -> str:
 def append(text: str, key: str, value: Any) -> str:
     """Add an entry after the last one of `config`, which is made where it is missing. Raises LookupError."""
     entries = _entries(text)
-    if not entries:
-        text = _with_empty_config(text)
-        return text + _dump(_styled({key: value}), 2, text, like="") + _newline(text)
-    last = max(entries.values(), key=lambda entry: entry.end)
-    added = _newline(text) + _dump(_styled({key: value}), last.indent, text, like=text)
-    return text[: last.end] + added + (text[last.end :] or _newline(text))
+    if entries:
+        last = max(entries.values(), key=lambda entry: entry.end)
+        before, after, indent = text[: last.end], text[last.end :], last.indent
+    else:
+        (before, after), indent = _empty_config(text), 2
+    added = _dump(_styled({key: value}), indent, text, like=text)
+    return before + _newline(text) + added + (after or _newline(text))
 
 
 def same(one: Any, other: Any) -> bool:
@@ -54,13 +55,14 @@ class _Entry:
     indent: int
 
 
-def _with_empty_config(text: str) -> str:
-    """The text with a last line that opens `config`."""
-    lines = io.StringIO(text, newline="")
-    kept = "".join(line for line in lines if not re.match(r"config:\s*(\{\}|null|~)?\s*(#.*)?$", line))
-    if kept and not kept.endswith("\n"):
-        kept += _newline(text)
-    return f"{kept}config:{_newline(text)}"
+def _empty_config(text: str) -> tuple[str, str]:
+    """The text up to the end of the line that opens `config`, and the rest. Without such a line one is added."""
+    found = re.search(r"^config:(?P<value>[ \t]+(\{\}|null|~))?[ \t]*(#.*?)?(?=\r?$)", text, re.MULTILINE)
+    if found is None:
+        gap = "" if not text or text.endswith("\n") else _newline(text)
+        return f"{text}{gap}config:", ""
+    opened = found.group() if found["value"] is None else found.group().replace(found["value"], "", 1)
+    return text[: found.start()] + opened, text[found.end() :]
 
 
 def _entries(text: str) -> dict[str, _Entry]:

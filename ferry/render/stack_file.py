@@ -86,11 +86,10 @@ class StackFile:
                 f"{self.path}: its layout cannot be edited in place ({' '.join(str(error).split())}); "
                 "write `config` as plain block YAML"
             ) from error
-        edited = StackFile.parse(self.path, text)
         expected = (yaml.safe_load(self.text) or {}) | {"config": dict(config)}
-        if not same(yaml.safe_load(edited.text), expected):
+        if not _reads_as(text, expected):
             raise RenderError(f"{self.path}: an edit would change other keys (an alias across entries?); write it out")
-        return edited
+        return StackFile.parse(self.path, text)
 
 
 def merge(present: Mapping[str, Any], decided: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,6 +109,13 @@ def dropped_versions(present: Mapping[str, Any], merged: Mapping[str, Any]) -> l
     """Names of the model versions that the stack file had and the plan does not."""
     kept = {version["name"] for version in merged.get(MODEL_VERSIONS) or []}
     return [name for name in _by_name(present.get(MODEL_VERSIONS)) if name not in kept]
+
+
+def _reads_as(text: str, expected: Any) -> bool:
+    try:
+        return same(yaml.safe_load(text), expected)
+    except yaml.YAMLError:
+        return False
 
 
 def _deep(below: Any, above: Any) -> Any:
