@@ -1,0 +1,211 @@
+"""What has to be true of a node: image, metadata, volumes, addresses, rights, and whom it can talk to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ferry.rehearsal.checks import Seen, Stack, check
+from ferry.rehearsal.checks.inference_fleet import agent_config, groups, launch_template, seen
+from ferry.rehearsal.handlers import Account
+from stacks.settings import ModelVersion
+
+WITHOUT_RESOURCE = frozenset(
+    {
+        "ecr:GetAuthorizationToken",
+        "ssm:UpdateInstanceInformation",
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+    }
+)
+"""Actions that IAM does not narrow to a resource, of those that a node needs:
+https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html"""
+
+ENGINE_PORT = 8000
+
+
+@check
+def nodes_start_from_the_image_of_the_stack(account: Account, stack: Stack) -> Iterator[Seen]:
+    """The image that the stack's SSM parameter names."""
+    for version, group in groups(account, stack):
+        named = account.client("ssm").get_parameter(Name=version.fleet.ami_parameter)["Parameter"]["Value"]
+        yield seen(group, named, launch_template(account, group)["ImageId"])
+
+
+@check
+def nodes_answer_metadata_requests_with_a_token_only(account: Account, stack: Stack) -> Iterator[Seen]:
+    """IMDSv2, and not as far as into a container, where the engine is."""
+    for _, group in groups(account, stack):
+        found = launch_template(account, group).get("MetadataOptions", {})
+        yield seen(
+            group,
+            "tokens required, 1 hop",
+            f"tokens {found.get('HttpTokens', 'optional')}, {found.get('HttpPutResponseHopLimit', 'any')} hop",
+        )
+
+
+@check
+def nodes_have_encrypted_volumes(account: Account, stack: Stack) -> Iterator[Seen]:
+    """The root volume, which is the image's root device and no second one, and whatever else is attached."""
+    for version, group in groups(account, stack):
+        data = launch_template(account, group)
+        images = account.client("ec2").describe_images(ImageIds=[data["ImageId"]])["Images"]
+        found = [
+            f"{device['DeviceName']} {ebs['VolumeSize']} GiB {ebs['VolumeType']}"
+            f"{', encrypted' if ebs.get('Encrypted') else ', not encrypted'}"
+            for device in data["BlockDeviceMappings"]
+            for ebs in (device["Ebs"],)
+        ]
+        root = images[0]["RootDeviceName"]
+        yield seen(group, f"{root} {version.fleet.root_volume_gib} GiB gp3, encrypted", "; ".join(found) or "none")
+
+
+@check
+def nodes_have_no_public_address(account: Account, stack: Stack) -> Iterator[Seen]:
+    """Said by the template, whatever the subnet does."""
+    for _, group in groups(account, stack):
+        interfaces = launch_template(account, group).get("NetworkInterfaces", [])
+        found = {str(interface.get("AssociatePublicIpAddress", "as the subnet says")) for interface in interfaces}
+        yield seen(group, "False", ", ".join(sorted(found)) or "as the subnet says")
+
+
+@check
+def volumes_and_addresses_of_nodes_are_tagged(account: Account, stack: Stack) -> Iterator[Seen]:
+    """A group's tags reach its instances only; the template's reach what is made with them."""
+    for _, group in groups(account, stack):
+        tagged = {
+            one["ResourceType"]: {tag["Key"]: tag["Value"] for tag in one["Tags"]}
+            for one in launch_template(account, group).get("TagSpecifications", [])
+        }
+        kinds = ("instance", "network-interface", "volume")
+        found = [kind for kind in kinds if stack.settings.tags.items() <= tagged.get(kind, {}).items()]
+        yield seen(group, ", ".join(kinds), ", ".join(found) or "none")
+
+
+@check
+def nodes_take_requests_from_the_gateway_only(account: Account, stack: Stack) -> Iterator[Seen]:
+    """Ingress of the nodes' security group."""
+    gateway = account.client("elbv2").describe_load_balancers(LoadBalancerArns=[stack.outputs["load_balancer_arn"]])
+    sources = gateway["LoadBalancers"][0]["SecurityGroups"]
+    expected = "; ".join(sorted(f"tcp {ENGINE_PORT} {source}" for source in sources))
+    for _, group in groups(account, stack):
+        yield seen(group, expected, "; ".join(_permissions(account, group, "IpPermissions")) or "nobody")
+
+
+@check
+def nodes_reach_only_s3_and_the_endpoints(account: Account, stack: Stack) -> Iterator[Seen]:
+    """Egress of the nodes' security group: HTTPS, and no address outside the VPC but S3's."""
+    endpoints = account.client("ec2").describe_vpc_endpoints(
+        Filters=[{"Name": "vpc-id", "Values": [stack.outputs["vpc_id"]]}]
+    )["VpcEndpoints"]
+    lists = account.client("ec2").describe_managed_prefix_lists()["PrefixLists"]
+    s3 = [one["PrefixListId"] for one in lists if one["PrefixListName"].endswith(f".{stack.settings.region}.s3")]
+    interfaces = {
+        one if isinstance(one, str) else one["GroupId"]
+        for endpoint in endpoints
+        if endpoint["VpcEndpointType"] == "Interface"
+        for one in endpoint.get("Groups", [])
+    }
+    expected = "; ".join(sorted(f"tcp 443 {peer}" for peer in {*s3, *interfaces}))
+    for _, group in groups(account, stack):
+        yield seen(group, expected, "; ".join(_permissions(account, group, "IpPermissionsEgress")) or "nothing")
+
+
+def _permissions(account: Account, group: Mapping[str, Any], direction: str) -> list[str]:
+    """`protocol port peer` for each rule of the security groups that a group's nodes get."""
+    interfaces = launch_template(account, group).get("NetworkInterfaces", [])
+    ids = [id_ for interface in interfaces for id_ in interface["Groups"]]
+    found = []
+    for security_group in account.client("ec2").describe_security_groups(GroupIds=ids)["SecurityGroups"]:
+        for rule in security_group[direction]:
+            ports = sorted({str(rule.get("FromPort", "all")), str(rule.get("ToPort", "all"))})
+            peers = [
+                *(peer["CidrIp"] for peer in rule["IpRanges"]),
+                *(peer["CidrIpv6"] for peer in rule["Ipv6Ranges"]),
+                *(peer["GroupId"] for peer in rule["UserIdGroupPairs"]),
+                *(peer["PrefixListId"] for peer in rule["PrefixListIds"]),
+            ]
+            found += [f"{rule['IpProtocol']} {'-'.join(ports)} {peer}" for peer in peers]
+    return sorted(found)
+
+
+@check
+def nodes_may_do_what_serving_needs_and_nothing_else(account: Account, stack: Stack) -> Iterator[Seen]:
+    """The permissions of the instance role, each an action on a resource, against those that boot and serving take."""
+    for version, group in groups(account, stack):
+        role = _role(account, group)
+        needed, granted = _needed(account, stack, version, group), _granted(account, role)
+        lacking = "; ".join(sorted(needed - granted)) or "nothing"
+        excess = "; ".join(sorted(granted - needed)) or "nothing"
+        yield Seen(role, "lacks nothing, exceeds by nothing", f"lacks {lacking}, exceeds by {excess}")
+
+
+def _needed(account: Account, stack: Stack, version: ModelVersion, group: Mapping[str, Any]) -> set[str]:
+    own = f"{account.region}:{account.account_id}"
+    bucket = f"arn:{account.partition}:s3:::{stack.outputs['model_bucket']}"
+    image = version.engine.image.partition("@")[0].partition(":")[0]
+    logs = f"arn:{account.partition}:logs:{own}:log-group:{_log_group(account, group)}"
+    needed = {
+        "s3:GetObject": [
+            f"{bucket}/models/{version.model}/*",
+            f"{bucket}/channels/{version.model}/*",
+            f"{bucket}/bundles/*",
+        ],
+        "kms:Decrypt": [stack.outputs["model_key_arn"]],
+        "autoscaling:CompleteLifecycleAction": [
+            f"arn:{account.partition}:autoscaling:{own}:autoScalingGroup:*:autoScalingGroupName/"
+            f"{group['AutoScalingGroupName']}"
+        ],
+        **{
+            f"ecr:{action}": [f"arn:{account.partition}:ecr:{own}:repository/{image}"]
+            for action in ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer")
+        },
+        **{
+            f"logs:{action}": [logs, f"{logs}:*"]
+            for action in ("CreateLogStream", "DescribeLogStreams", "PutLogEvents")
+        },
+        **{action: ["*"] for action in WITHOUT_RESOURCE},
+    }
+    return {f"{action} on {resource}" for action, resources in needed.items() for resource in resources}
+
+
+def _granted(account: Account, role: str) -> set[str]:
+    """What a role's own policies allow, and the names of the managed ones, which a node needs none of."""
+    iam = account.client("iam")
+    statements = [
+        statement
+        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+        for statement in _document(iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"])["Statement"]
+    ]
+    granted = {
+        f"{action} on {resource}"
+        for statement in statements
+        if statement["Effect"] == "Allow"
+        for action in _several(statement.get("Action", f"all but {statement.get('NotAction')}"))
+        for resource in _several(statement.get("Resource", f"all but {statement.get('NotResource')}"))
+    }
+    managed = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+    return granted | {f"managed policy {policy['PolicyArn']}" for policy in managed}
+
+
+def _role(account: Account, group: Mapping[str, Any]) -> str:
+    profile = launch_template(account, group)["IamInstanceProfile"]["Arn"].rpartition("/")[2]
+    found = account.client("iam").get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]
+    return str(found["Roles"][0]["RoleName"])
+
+
+def _log_group(account: Account, group: Mapping[str, Any]) -> str:
+    """Where the agent on the node writes, as its configuration says."""
+    return str(agent_config(account, group)["metrics_collected"]["prometheus"]["log_group_name"])
+
+
+def _document(policy: str | dict[str, Any]) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(policy) if isinstance(policy, str) else policy
+    return document
+
+
+def _several(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
