@@ -191,7 +191,7 @@ def test_what_aws_would_refuse_of_the_gateway_and_the_budget_is_refused(
             "usd",
             "monthly_budget_usd is set in cn-north-1, allowed is monthly_budget_cny: convert the amount",
         ),
-        ("prod", "cny", "monthly_budget_cny is set in us-east-1, allowed is monthly_budget_usd: convert the amount"),
+        ("prod", "cny", "monthly_budget_cny is set in us-east-1, allowed is monthly_budget_usd: convert"),
     ],
 )
 def test_a_budget_is_in_the_currency_of_the_account(environment: str, currency: str, message: str) -> None:
