@@ -21,7 +21,7 @@ from ferry.planning.roofline import Roofline, batch_limit
 
 MAX_SEQUENCES = 64
 """Batch limit of the engine: what the source article found best, and where decoding gains little more."""
-_NEAREST_SHOWN = 3
+_NEAREST_SHOWN = 2
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Choice:
 @dataclass(frozen=True)
 class _Refused:
     candidate: Candidate
-    nodes: int | None
+    nodes: int | None = None
+    fits_elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,8 @@ def choices(serving: Serving, demand: Demand, places: Sequence[Region]) -> tuple
             candidate = _candidate(served, instance, price, place, serving)
             accepted.append(Choice(candidate, instance, price, served.fit, served.roofline, served.batch, served.size))
         if missing:
-            refused.append(
-                _Refused(_refusal(serving, instance, missing, _no_price(instance, missing), served.fit), None)
-            )
+            without = _refusal(serving, instance, missing, _no_price(instance, missing), served.fit)
+            refused.append(_Refused(without, fits_elsewhere=bool(prices.regions_with(instance.name))))
     if not accepted:
         raise PlanError(_nothing(serving, places, refused))
     accepted.sort(key=_cost)
@@ -91,15 +91,19 @@ def _serve(serving: Serving, demand: Demand, instance: InstanceType) -> _Serves 
     started = boot.seconds(memory.weight_bytes(serving.model), instance)
     if started > boot.LONGEST_SECONDS:
         return Misfit(f"a new instance would need {started:.0f} s to load the model, at most {boot.LONGEST_SECONDS}")
-    tpot = serving.slo.tpot_p99_ms
     batch = batch_limit(
         roofline,
         kv_tokens=placed.kv_tokens,
         max_sequences=MAX_SEQUENCES,
-        tpot_slo_s=None if tpot is None else tpot / 1000,
+        ttft_slo_s=_seconds(serving.slo.ttft_p99_ms),
+        tpot_slo_s=_seconds(serving.slo.tpot_p99_ms),
     )
     size = fleet_size.size(roofline, batch=batch, mean_rps=demand.mean_rps, peak_rps=demand.peak_rps)
     return _Serves(placed, roofline, batch, size)
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def _breaks_slo(serving: Serving, roofline: Roofline) -> str | None:
@@ -183,18 +187,16 @@ def _cost(choice: Choice) -> tuple[Decimal, str, str]:
 
 
 def _nothing(serving: Serving, places: Sequence[Region], refused: Sequence[_Refused]) -> str:
-    """One line: who cannot be served where, and how the nearest candidates fail."""
+    """One line: what cannot be served where, then what would do elsewhere and how the nearest candidates here fail."""
     where = ", ".join(place.name for place in places)
     here = [refusal for refusal in refused if _offered(refusal.candidate.instance_type, places)]
-    nearest = sorted(
-        here or refused, key=lambda refusal: (-refusal.candidate.memory_gib, refusal.candidate.instance_type)
-    )
-    shown = "; ".join(
-        f"{refusal.candidate.instance_type}: {refusal.candidate.reason}" for refusal in nearest[:_NEAREST_SHOWN]
-    )
+    elsewhere = [refusal for refusal in refused if refusal.fits_elsewhere]
+    nearest = sorted(here, key=lambda refusal: (-refusal.candidate.memory_gib, refusal.candidate.instance_type))
+    shown = [*elsewhere[:1], *nearest[:_NEAREST_SHOWN]]
+    said = "; ".join(f"{refusal.candidate.instance_type}: {refusal.candidate.reason}" for refusal in shown)
     several = any(refusal.nodes for refusal in here)
-    lead = "fits only over several nodes per replica" if several else "fits no instance type"
-    return f"{serving.name}: {serving.model.architecture} {lead} in {where}; {shown}"
+    lead = "fits only over several nodes per replica in" if several else "fits no instance type of"
+    return f"{serving.name}: {serving.model.architecture} {lead} {where}; {said or 'the catalogue has none there'}"
 
 
 def _offered(instance_type: str, places: Sequence[Region]) -> bool:

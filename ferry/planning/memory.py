@@ -99,8 +99,9 @@ def divides(model: ModelFacts, tensor_parallel: int) -> bool:
 
 
 def widest_split(model: ModelFacts, accelerators: int) -> int:
-    """The largest tensor parallelism that the instance's accelerators and the model's heads allow."""
-    return max(width for width in range(1, accelerators + 1) if divides(model, width))
+    """The largest tensor parallelism, a power of two, that the instance's accelerators and the model's heads allow."""
+    widths = [1 << step for step in range(accelerators.bit_length()) if 1 << step <= accelerators]
+    return max(width for width in widths if divides(model, width))
 
 
 def fit(model: ModelFacts, instance: InstanceType, max_model_tokens: int) -> Fit | Misfit:

@@ -74,9 +74,16 @@ class Roofline:
         """Rate at which `batch` sequences run on average: Little's law over the time of a request."""
         return batch / (self.tokens.output_mean * self.tpot_seconds(batch))
 
-    def ttft_p99_seconds(self) -> float:
-        """First token of a prompt of the 99th percentile on an idle instance: the least that can be promised."""
-        return self.prefill_seconds(self.tokens.input_p99) + self.decode_seconds(1)
+    def ttft_p99_seconds(self, rate: float = 0.0) -> float:
+        """First token of a prompt of the 99th percentile, at `rate` requests/s; idle, it is the least to be promised.
+
+        Prompts wait for each other as in an M/M/1 queue of prefills, where P(wait > t) = r exp(-(1 - r) t / S) with
+        S the mean prefill and r = rate x S; that is on the high side, since prompts vary less than exponentially.
+        """
+        service = self.prefill_seconds(self.tokens.input_mean)
+        busy = rate * service
+        wait = service * max(0.0, math.log(100 * busy)) / (1 - busy) if 0 < busy < 1 else 0.0
+        return self.prefill_seconds(self.tokens.input_p99) + self.decode_seconds(1) + wait
 
     def _flops(self) -> float:
         accelerator = self.instance.accelerator
@@ -97,15 +104,26 @@ class Roofline:
         return 2 * self.model.layers * (latency + moved / bandwidth)
 
 
-def batch_limit(roofline: Roofline, *, kv_tokens: int, max_sequences: int, tpot_slo_s: float | None) -> int:
-    """The most sequences at once, at least 1: what the cache holds, the engine's limit, and the promised pace."""
+def batch_limit(
+    roofline: Roofline,
+    *,
+    kv_tokens: int,
+    max_sequences: int,
+    ttft_slo_s: float | None = None,
+    tpot_slo_s: float | None = None,
+) -> int:
+    """The most sequences at once, at least 1: what the cache holds, the engine's limit, and what was promised."""
     mean = roofline.tokens.input_mean + roofline.tokens.output_mean
     limit = max(1, min(max_sequences, int(kv_tokens // mean)))
-    if tpot_slo_s is None:
-        return limit
-    while limit > 1 and roofline.tpot_seconds(limit) > tpot_slo_s:
+    while limit > 1 and not _keeps(roofline, limit, ttft_slo_s, tpot_slo_s):
         limit -= 1
     return limit
+
+
+def _keeps(roofline: Roofline, batch: int, ttft_slo_s: float | None, tpot_slo_s: float | None) -> bool:
+    if tpot_slo_s is not None and roofline.tpot_seconds(batch) > tpot_slo_s:
+        return False
+    return ttft_slo_s is None or roofline.ttft_p99_seconds(roofline.requests_per_second(batch)) <= ttft_slo_s
 
 
 def _active_parameters(model: ModelFacts) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Literal
 
 from ferry.artefacts import Assessment, CostLine, Money, Reason, Serving, Verdict
 from ferry.catalog import accelerators
@@ -25,6 +26,10 @@ BUSY = 0.7
 FULL_DAY_S = 86_400
 TIGHT = 0.5
 """Share of a promise, used up on an idle instance, from which the tail under load has to be shown first."""
+SIZING_ERROR = Decimal("0.25")
+"""What the roofline may be wrong by; a saving smaller than this rests on a load test."""
+THIN_SAMPLE = "gpu-utilization-thin-sample"
+"""The assessment's finding that too few samples stand behind the utilisation to decide by it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +162,14 @@ def _costs(case: Case) -> Iterator[Reason]:
     if missing:
         text = f"the prices of {', '.join(missing)} in {case.choice.candidate.region} leave AWS cheaper"
         yield Reason(says="condition", text=text, basis="unknown", evidence=evidence)
+    if cloud * (1 + SIZING_ERROR) > whole:
+        yield Reason(
+            says="condition",
+            text=f"a load test shows that one {case.choice.instance.name} serves {case.choice.size.requests_per_s:.2f} "
+            "requests/s: the saving is smaller than the sizing's error",
+            basis="assumed",
+            evidence=evidence,
+        )
     yield from _what_has_to_end(case, evidence)
 
 
@@ -253,7 +266,12 @@ def _utilization(case: Case) -> Iterator[Reason]:
         f"{case.choice.instance.name} on demand is {even:.0%}"
     )
     basis = cluster.gpu_utilization.basis
-    if share >= even and share >= BUSY:
+    thin = next((finding for finding in case.assessment.findings if finding.code == THIN_SAMPLE), None)
+    if thin is not None:
+        says: Literal["measure", "condition"] = "measure" if share >= even else "condition"
+        text = f"GPU utilisation rests on {thin.seen}: {thin.remedy}"
+        yield Reason(says=says, text=text, basis=basis, evidence=evidence)
+    elif share >= even and share >= BUSY:
         text = f"the GPUs are busy {used:.0f} % of the time: owning them is cheaper than renting the same work"
         yield Reason(says="against", text=text, basis=basis, evidence=evidence)
     elif share >= even:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,15 +20,16 @@ from ferry.artefacts import (
     Location,
     ModelFacts,
     Money,
+    Plan,
     Quantiles,
     Serving,
     Slo,
     TraceFacts,
     Training,
-    assumed,
     measured,
     unknown,
 )
+from ferry.planning import plan
 
 
 def figure(value: float | None, unit: str = "") -> Figure:
@@ -137,7 +139,7 @@ def assessment(
     training: list[Training] | None = None,
     **changes: Any,
 ) -> Assessment:
-    """One service on two servers of eight A100 each, which were bought in 2026; a week of trace; training on neither."""
+    """One service on two servers of eight A100 each, bought in 2026; a week of trace; no training."""
     facts: dict[str, Any] = {
         "schema": Assessment.SCHEMA,
         "made_at": datetime(2026, 11, 24, tzinfo=UTC),
@@ -167,16 +169,28 @@ def assessment(
     return Assessment(**{**facts, **changes})
 
 
-@pytest.fixture
-def written(tmp_path: Path) -> Callable[[Assessment], Path]:
-    """Writes an assessment and gives its path."""
+@pytest.fixture(scope="session")
+def make() -> SimpleNamespace:
+    """The factories: `make.assessment(...)`, `make.llama_3_8b(...)`, ..."""
+    return SimpleNamespace(
+        assessment=assessment,
+        costs=costs,
+        deepseek_v3=deepseek_v3,
+        figure=figure,
+        llama_3_8b=llama_3_8b,
+        money=money,
+        quantiles=quantiles,
+        trace=trace,
+    )
 
-    def write(facts: Assessment) -> Path:
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Callable[..., Plan]:
+    """Writes an assessment, plans it as of 24 November 2026, and gives the plan."""
+
+    def build(facts: Assessment, **options: Any) -> Plan:
         path = tmp_path / "assessment.yaml"
         facts.write(path)
-        return path
+        return plan(path, **{"environment": "dev", "today": date(2026, 11, 24), **options})
 
-    return write
-
-
-__all__ = ["assumed"]
+    return build
