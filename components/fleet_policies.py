@@ -36,6 +36,14 @@ def node_rights(
             ],
         },
         {
+            # The node compares the version in the bucket with its signed manifest: a file too many is refused.
+            "Sid": "ListOwnModel",
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": bucket_arn,
+            "Condition": {"StringLike": {"s3:prefix": f"models/{model}/*"}},
+        },
+        {
             "Sid": "DecryptModels",
             "Effect": "Allow",
             "Action": "kms:Decrypt",

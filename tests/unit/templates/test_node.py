@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,16 @@ def test_systemd_accepts_the_units(boot: Any, engine: EngineSettings, tmp_path: 
     )
     told = [line for line in ran.stderr.splitlines() if "ferry-" in line and "is not executable" not in line]
     assert told == []
+
+
+def test_an_engine_gets_a_stacks_own_arguments_word_for_word(boot: Any) -> None:
+    hostile = ["--json", '{"a": "b $c 100%"}', "it's", "a;b", ";", "--x=$HOME"]
+    node = boot(engine=EngineSettings(image="vllm:0.33", extra_arguments=hostile))
+    unit = files(node)["/etc/systemd/system/ferry-engine.service"].replace("\\\n", " ")
+    command = next(line.removeprefix("ExecStart=") for line in unit.splitlines() if line.startswith("ExecStart="))
+    words = [word.replace("$$", "$").replace("%%", "%") for word in shlex.split(command)]
+    assert words[-len(engine_command(node)) + 1 :] == engine_command(node)[1:]
+    assert ' ";" ' in command  # bare, it would start another command
 
 
 def test_user_data_beyond_ec2s_limit_is_refused(boot: Any) -> None:
