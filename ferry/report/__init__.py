@@ -11,6 +11,7 @@ from ferry.artefacts import Assessment, Plan, Rehearsal, now, read
 from ferry.errors import UnreadableInput
 from ferry.report.charts import monthly_bars
 from ferry.report.evidence import evidence, figure_text, money_text, number_text
+from stacks.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def report(files: Sources, *, force: bool = False) -> str:
     return templates.render(
         "report/report.html.j2",
         plan=plan,
+        stack=Settings.from_config(plan.config),
         assessment=assessment,
         rehearsal=rehearsal,
         evidence=evidence(assessment),

@@ -38,7 +38,7 @@ def monthly_bars(plan: Plan) -> list[Bar]:
 
     Bars are to scale only within one currency: amounts of different currencies are never added or compared.
     """
-    choices = (("today", plan.local_monthly), ("all in the cloud", plan.cloud_monthly), ("hybrid", plan.hybrid_monthly))
+    choices = (("today", plan.local_monthly), ("serving on AWS", plan.cloud_monthly), ("hybrid", plan.hybrid_monthly))
     totals = {
         (name, currency): sum((line.amount.amount or Decimal(0) for line in _in(lines, currency)), Decimal(0))
         for name, lines in choices
