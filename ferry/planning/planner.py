@@ -70,6 +70,7 @@ def plan(
             local, cloud, servers_end=end_of_life(assessment), servers_replaced=case.servers_replaced
         ),
         training=assessment.training,
+        cluster=assessment.cluster,
         serving_facts=service,
         location=assessment.location,
         slo=service.slo,
@@ -107,7 +108,8 @@ def _use(service: Serving, choice: Choice, wanted: Demand) -> CloudUse:
 
 def _assumptions(assessment: Assessment, choice: Choice) -> list[str]:
     accelerator = choice.instance.accelerator
-    said = [
+    said = [] if assessment.constraints.regions_allowed else ["the site names no region: those of its country"]
+    said += [
         "the trace stands for every hour of the month; between its mean and its peak the load follows a power curve",
         f"engines reach {PREFILL_EFFICIENCY:.0%} of the arithmetic and {DECODE_EFFICIENCY:.0%} of the memory bandwidth "
         "of the datasheet (Llama2-70B on A100 and H100, splitwise-sim's measurements)",

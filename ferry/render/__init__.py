@@ -11,6 +11,7 @@ nothing, except what the plan, the stack file or the addresses have changed.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -153,6 +154,7 @@ def _present(path: Path, plan: Plan) -> StackFile:
         environment=plan.environment,
         region=plan.region,
         domain_name=decided.get("domain_name", PLACEHOLDER_DOMAIN),
+        allowed_cidrs=decided.get("allowed_cidrs", []),
     )
     return StackFile.parse(path, text)
 
@@ -190,8 +192,9 @@ def _notes(before: Mapping[str, Any], after: Mapping[str, Any], new_key: Path | 
         for name in dropped_versions(before, after)
     ]
     gateway = after[GATEWAY]
-    if gateway["domain_name"] == PLACEHOLDER_DOMAIN:
-        notes.append(f"{PLACEHOLDER_DOMAIN} is a placeholder: set ferry:gateway.domain_name to a name of your own.")
+    name = gateway["domain_name"]
+    if re.search(r"(^|\.)example(\.[a-z]+)?$", name):
+        notes.append(f"{name} is a placeholder: set ferry:gateway.domain_name to a name of your own.")
     if not gateway.get("allowed_cidrs"):
         notes.append("Nobody can reach the load balancer: list the gateway at home in ferry:gateway.allowed_cidrs.")
     if new_key:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from ferry.artefacts import Plan
-from ferry.errors import RenderError
+from ferry.errors import InvalidField, RenderError
 from stacks.settings import ModelVersion, Settings
 from templates import render
 from templates.engine_metrics import ENGINES
@@ -69,6 +69,25 @@ class Addresses:
     ca_file: str = field(default_factory=system_ca_file)
     access_log: str = "access.jsonl"
     """Relative to the gateway's folder."""
+
+    @classmethod
+    def named(cls, *, gateway: str | None = None, engine: str | None = None, ca_file: Path | None = None) -> Addresses:
+        """Addresses as a person writes them, `host:port`; None keeps the default. Raises InvalidField."""
+        given: dict[str, Any] = {}
+        if gateway is not None:
+            given["gateway_host"], given["gateway_port"] = _host_and_port(gateway)
+        if engine is not None:
+            given["engine_host"], given["engine_port"] = _host_and_port(engine)
+        if ca_file is not None:
+            given["ca_file"] = str(ca_file)
+        return cls(**given)
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or ":" in host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InvalidField(f"{text!r} is no address; give a host and a port from 1 to 65535, as in 127.0.0.1:8080")
+    return host, int(port)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 What a plan decides meets what a person wrote by these rules (`merge`):
 
     aws:region, ferry:environment     the plan's
-    ferry:gateway                     the person's; the plan fills in what is missing
+    ferry:gateway, ferry:network      the person's; the plan fills in what is missing
     ferry:model_versions              the plan's versions, in the plan's order. A version that the file has under the
                                       same name keeps what the plan does not set (schedules, warm_pool, …); its
                                       `engine` is the plan's as a whole. Other versions are dropped
@@ -28,6 +28,7 @@ from ferry.render.config_text import append, replace, same
 from stacks.settings import Settings
 
 GATEWAY = "ferry:gateway"
+NETWORK = "ferry:network"
 MODEL_VERSIONS = "ferry:model_versions"
 ENCRYPTED = "[secure]"
 """Stands for an encrypted value, which cannot be read here."""
@@ -96,7 +97,7 @@ def merge(present: Mapping[str, Any], decided: Mapping[str, Any]) -> dict[str, A
     """What stands under `config` after the plan's decisions, by the rules above."""
     merged = dict(present)
     for key, value in decided.items():
-        if key == GATEWAY:
+        if key in (GATEWAY, NETWORK):
             merged[key] = _deep(value, present.get(key) or {})
         elif key == MODEL_VERSIONS:
             merged[key] = [_version(version, present.get(key)) for version in value]

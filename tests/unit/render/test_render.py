@@ -171,6 +171,7 @@ def test_notes_say_what_the_operator_has_to_know(project: Path, tmp_path: Path) 
     rendered = render(write_plan(tmp_path / "plan.yaml"), project=project)
     assert rendered.notes == (
         "The model version old is not in the plan and was taken out of the stack file.",
+        "llm.site.example is a placeholder: set ferry:gateway.domain_name to a name of your own.",
         "Nobody can reach the load balancer: list the gateway at home in ferry:gateway.allowed_cidrs.",
         f"{project}/.ferry/signing-key.pem is new: whoever holds it decides what the nodes run. "
         "Keep it safe, and out of git.",
@@ -250,6 +251,32 @@ def test_the_engine_is_where_it_listens_by_itself_or_where_it_is_said(
     render(write_plan(tmp_path / "plan.yaml", serving_facts=serving), project=project, addresses=addresses)
     scrapes = yaml.safe_load((project / "build/qa/local/prometheus/prometheus.yaml").read_text())["scrape_configs"]
     assert scrapes[0]["static_configs"] == [{"targets": [expected]}]
+
+
+@pytest.mark.parametrize("name", ["llm.example.org", "example.com", "chat.site-a.example"])
+def test_a_reserved_name_is_called_a_placeholder(project: Path, tmp_path: Path, name: str) -> None:
+    rendered = render(write_plan(tmp_path / "plan.yaml", config=config(gateway={"domain_name": name})), project=project)
+    assert rendered.notes[0] == f"{name} is a placeholder: set ferry:gateway.domain_name to a name of your own."
+
+
+def test_a_name_of_ones_own_and_an_open_door_need_no_note(project: Path, tmp_path: Path) -> None:
+    gateway = {"domain_name": "llm.examples.net", "allowed_cidrs": ["203.0.113.10/32"]}
+    plan = write_plan(tmp_path / "plan.yaml", config=config(gateway=gateway))
+    render(plan, project=project)
+    assert render(plan, project=project).notes == ()
+
+
+def test_addresses_are_read_as_a_person_writes_them() -> None:
+    assert Addresses.named(gateway="0.0.0.0:80", engine="gpu-1:8001", ca_file=Path("/ca.pem")) == Addresses(
+        gateway_host="0.0.0.0", gateway_port=80, engine_host="gpu-1", engine_port=8001, ca_file="/ca.pem"
+    )
+    assert Addresses.named() == Addresses()
+
+
+@pytest.mark.parametrize("text", ["8080", ":8080", "host", "host:", "host:0", "host:65536", "a:b:1", "host:x"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(InvalidField, match="is no address; give a host and a port"):
+        Addresses.named(gateway=text)
 
 
 # ---- what is refused: one line, and nothing written ----

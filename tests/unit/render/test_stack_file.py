@@ -172,6 +172,11 @@ def test_the_gateway_is_the_operators_and_the_plan_only_fills_in() -> None:
     assert merge({}, decided) == decided
 
 
+def test_a_network_that_stands_is_not_moved_by_a_plan() -> None:
+    present = {"ferry:network": {"zone_count": 3, "cidr": "10.9.0.0/16"}}
+    assert merge(present, {"ferry:network": {"zone_count": 2}}) == present
+
+
 def test_other_sections_keep_what_the_plan_does_not_set() -> None:
     present = {
         "ferry:monitoring": {"notification_emails": ["a@b.example"], "latency_p99_seconds": 60},
