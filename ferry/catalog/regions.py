@@ -11,7 +11,7 @@ from ferry.errors import CatalogError
 
 @dataclass(frozen=True)
 class Region:
-    """One region. `country` is ISO 3166-1 alpha-3; `currency` is what the partition bills in."""
+    """One region. `country` is ISO 3166-1 alpha-2; `currency` is what the partition bills in."""
 
     name: str
     partition: str

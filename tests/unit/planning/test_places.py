@@ -45,12 +45,12 @@ def test_an_unknown_region_names_the_nearest(make: SimpleNamespace) -> None:
 
 
 def test_a_residency_that_leaves_no_region_says_which_have_it(make: SimpleNamespace) -> None:
-    with pytest.raises(PlanError, match=r"no region is left.*residency cn.*cn-north-1, cn-northwest-1"):
+    with pytest.raises(PlanError, match=r"no region is left.*residency cn.*: cn-north-1, cn-northwest-1"):
         names(make, ["us-east-1"], "cn")
 
 
 def test_an_unknown_residency_is_an_error(make: SimpleNamespace) -> None:
-    with pytest.raises(PlanError, match="residency 'xx' is not known; known are cn, eu, us"):
+    with pytest.raises(PlanError, match="residency 'xx': no AWS region is there; known are eu, ae, au"):
         names(make, ["us-east-1"], "xx")
 
 
@@ -59,9 +59,13 @@ def test_regions_of_two_currencies_are_not_mixed(make: SimpleNamespace) -> None:
         names(make, ["us-east-1", "cn-north-1"], None)
 
 
-def test_a_site_that_names_no_region_gets_those_of_its_partition(make: SimpleNamespace) -> None:
-    found = names(make, [], None)
-    assert "us-east-1" in found
-    assert not {name for name in found if name.startswith(("cn-", "us-gov-"))}
+def test_a_site_that_names_no_region_gets_those_of_its_country(make: SimpleNamespace) -> None:
+    assert names(make, [], None) == ["us-east-1", "us-east-2", "us-west-1", "us-west-2"]
     chinese = make.assessment(location=Location(country="CN", time_zone="Asia/Shanghai"), constraints=Constraints())
     assert [place.name for place in places.allowed(chinese, None)] == ["cn-north-1"]
+
+
+def test_a_country_without_a_region_has_to_name_some(make: SimpleNamespace) -> None:
+    facts = make.assessment(location=Location(country="NO", time_zone="Europe/Oslo"), constraints=Constraints())
+    with pytest.raises(PlanError, match="which has none with prices; name some in constraints"):
+        places.allowed(facts, None)
