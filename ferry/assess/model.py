@@ -109,17 +109,19 @@ def model_facts(document: Mapping[str, Any], weights: Weights, label: str) -> tu
 def _decoder(document: Mapping[str, Any], file: str) -> dict[str, Any]:
     """The language model's part of a configuration, its dimensions checked to be whole, positive numbers."""
     text = document.get("text_config")
-    config = {**document, **(text if isinstance(text, dict) else {})}
+    merged = {**document, **(text if isinstance(text, dict) else {})}
+    config = {key: value for key, value in merged.items() if value is not None}
     if not isinstance(config.get("model_type"), str):
         raise UnreadableInput(f"{file}: is not the config.json of a transformers model: model_type is missing")
-    for key in DIMENSIONS:
-        value = config.get(key)
-        least = 0 if key in MAY_BE_ZERO else 1
-        if value is not None and not (type(value) is int and least <= value <= LARGEST_DIMENSION):
+    for key in (key for key in DIMENSIONS if key in config):
+        value, least = config[key], 0 if key in MAY_BE_ZERO else 1
+        if not (type(value) is int and least <= value <= LARGEST_DIMENSION):
             raise UnreadableInput(f"{file}: {key} is {str(value)[:40]}; expected a whole number from {least}")
     for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "max_position_embeddings"):
-        if config.get(key) is None:
+        if key not in config:
             raise UnreadableInput(f"{file}: is not the config.json of a decoder language model: {key} is missing")
+    if config["num_attention_heads"] > config["hidden_size"]:
+        raise UnreadableInput(f"{file}: num_attention_heads is {config['num_attention_heads']}, more than hidden_size")
     if config["num_hidden_layers"] > 10_000:
         raise UnreadableInput(f"{file}: num_hidden_layers is {config['num_hidden_layers']}; expected at most 10000")
     dense = config.get("mlp_only_layers")

@@ -79,8 +79,8 @@ def _query(
     headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     try:
         connection.request("GET", path, headers=headers)
-        response = connection.getresponse()
-        body = response.read(LARGEST_ANSWER_BYTES)
+        with connection.getresponse() as response:
+            body = response.read(LARGEST_ANSWER_BYTES)
     except TimeoutError as error:
         raise UnreadableInput(
             f"{url}: Prometheus did not answer within {connection.timeout:g} s; try again, or save /metrics to a file"

@@ -209,7 +209,8 @@ def read_site(path: Path) -> Site:
         # A misspelt key shows up twice, as unknown and as missing; the unknown one says more.
         problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise InvalidField(f"{path}: {_say(problems[0])}{more}") from error
+        # A key or a value may hold line ends; a message holds none.
+        raise InvalidField(f"{path}: {' '.join(_say(problems[0]).split())}{more}") from error
 
 
 def json_schema() -> dict[str, Any]:
@@ -233,8 +234,7 @@ def _say(problem: ErrorDetails) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
         return f"{place}: {message}" if place else message
-    given = " ".join(repr(problem["input"]).split())
-    return f"{place}: {message[:1].lower()}{message[1:]}, given {given[:80]}"
+    return f"{place}: {message[:1].lower()}{message[1:]}, given {repr(problem['input'])[:80]}"
 
 
 def _key_path(steps: tuple[int | str, ...]) -> str:

@@ -27,7 +27,12 @@ def describe(assessment: Assessment) -> RenderableType:
             ("the machines say", cluster.accelerator_seen or "nothing: no nvidia-smi output"),
             ("GPUs busy", cluster.gpu_utilization),
             *((f"{item.operation or 'collective'}", _collective(item)) for item in assessment.collectives),
-            *((f"training {job.name}", f"{job.nodes} nodes, {job.launcher}: stays") for job in assessment.training),
+            *(
+                (f"training {job.name}", f"{_number(job.nodes, 'node')}, {job.launcher}: stays")
+                for job in assessment.training
+            ),
+            ("costs", _costs(assessment)),
+            ("constraints", _constraints(assessment)),
         ),
     ]
     for service in assessment.serving:
@@ -81,12 +86,38 @@ def _scaled(value: float, unit: str) -> str:
         return f"{value / 1e9:.1f} GB"
     if unit == "parameters":
         return f"{value / 1e9:.2f} billion"
-    return f"{value:.4g} {unit}"
+    return f"{_short(value)} {unit}"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _costs(assessment: Assessment) -> str:
+    items = [item for _, item in _figures(assessment.costs, "")]
+    stated = sum(item.basis != "unknown" for item in items)
+    return f"{stated} of {len(items)} items stated, in {assessment.costs.currency}"
+
+
+def _constraints(assessment: Assessment) -> str:
+    part = assessment.constraints
+    said = [
+        f"regions {', '.join(part.regions_allowed)}" if part.regions_allowed else "any region",
+        f"residency {part.residency}" if part.residency else "",
+        ", ".join(part.compliance),
+        f"at most {part.monthly_budget.amount:,} {part.monthly_budget.currency} a month" if part.monthly_budget else "",
+        f"by {part.deadline}" if part.deadline else "",
+    ]
+    return "; ".join(part for part in said if part)
 
 
 def _collective(collective: Collective) -> str:
     ranks = f"{collective.ranks} ranks" if collective.ranks else "ranks unknown"
-    nodes = f" on {collective.nodes} nodes" if collective.nodes else ""
+    nodes = f" on {_number(collective.nodes, 'node')}" if collective.nodes else ""
     size = collective.largest_message_bytes / 2**20
     top, average = collective.largest_message_busbw.value, collective.average_busbw.value
     return f"{ranks}{nodes}: {top:g} GB/s at {size:g} MiB, {average:g} GB/s on average ({collective.file})"
@@ -94,18 +125,18 @@ def _collective(collective: Collective) -> str:
 
 def _quantiles(table: Table, name: str, quantiles: Quantiles) -> None:
     figures = (quantiles.mean, quantiles.p50, quantiles.p95, quantiles.p99)
-    values = ["?" if figure.value is None else f"{figure.value:.4g}" for figure in figures]
+    values = ["?" if figure.value is None else _short(figure.value) for figure in figures]
     # The weakest basis of the row: one unknown quantile is worth seeing.
     basis = next(kind for kind in ("unknown", "assumed", "measured") if any(item.basis == kind for item in figures))
     table.add_row(Text(name, style="dim"), *values, Text(basis, style=BASIS_STYLE[basis]))
 
 
 def _finding(finding: Finding) -> RenderableType:
-    text = Text()
-    text.append(f"{finding.severity} ", style=STYLE[finding.severity])
-    text.append(f"{finding.code}: {finding.seen}\n")
-    text.append(f"at     {finding.where}\nmeans  {finding.means}\nremedy {finding.remedy}", style="dim")
-    return Padding(text, (0, 0, 0, 2))
+    table = Table.grid("", "", padding=(0, 2))
+    table.add_row(Text(finding.severity, style=STYLE[finding.severity]), Text(f"{finding.seen}  [{finding.code}]"))
+    for name, value in (("at", finding.where), ("means", finding.means), ("remedy", finding.remedy)):
+        table.add_row(Text(name, style="dim"), Text(value, style="dim"))
+    return Padding(table, (0, 0, 0, 2))
 
 
 def _unknown(assessment: Assessment) -> list[str]:

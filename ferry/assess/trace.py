@@ -52,8 +52,8 @@ def parse(lines: Iterable[str], file: str) -> tuple[TraceFacts, list[Finding]]:
         for row in rows:
             if row:
                 _add(tally, [row[place] if place < len(row) else "" for place in places], f"{file}:{rows.line_num}")
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UnreadableInput(f"{file}:{rows.line_num + 1}: is not CSV text: {error}") from error
+    except csv.Error as error:
+        raise UnreadableInput(f"{file}:{rows.line_num}: is not CSV text: {error}") from error
     if tally.first is None or tally.last is None:
         raise UnreadableInput(f"{file}: the trace has no requests")
     return _facts(tally, (tally.last - tally.first).total_seconds(), file)
