@@ -10,6 +10,9 @@ from stacks.rule import FERRY, rule
 AUTOSCALING = "https://docs.aws.amazon.com/autoscaling/ec2"
 EC2 = "https://docs.aws.amazon.com/AWSEC2/latest"
 
+CHINA_PRICE_LIST = (
+    "https://github.com/aws/karpenter-provider-aws/blob/main/pkg/providers/pricing/zz_generated.pricing_aws_cn.go"
+)
 CHINA_ACCELERATED = frozenset({"g4dn", "g5", "p3", "inf1"})
 ACCELERATED = re.compile(r"(g|p|inf|trn|dl|vt|f)\d")
 """Families with a GPU, an inference or training chip, a video or an FPGA card."""
@@ -55,9 +58,12 @@ def instance_type_count(*, instance_types: Sequence[str]) -> str | None:
     return f"instance types named more than once: {', '.join(twice)}; name each once" if twice else None
 
 
-@rule("instance-type-partition", "https://docs.amazonaws.cn/en_us/aws/latest/userguide/ec2.html")
+@rule("instance-type-partition", CHINA_PRICE_LIST)
 def instance_type_partition(*, instance_type: str, region: str) -> str | None:
-    """The China regions have the accelerated families g4dn, g5, p3 and inf1, and no others."""
+    """The China regions have the accelerated families g4dn, g5, p3 and inf1, and no others.
+
+    No page lists them; AWS's price list for China does, and Karpenter keeps a copy of it.
+    """
     name = family(instance_type)
     if not region.startswith("cn-") or not ACCELERATED.match(name) or name in CHINA_ACCELERATED:
         return None

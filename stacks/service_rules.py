@@ -137,9 +137,9 @@ def version_names(*, names: Sequence[str]) -> str | None:
     return f"model versions named more than once: {', '.join(twice)}; give each its own name" if twice else None
 
 
-@rule("replica-partition", "https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-requirements.html")
+@rule("replica-partition", "https://docs.amazonaws.cn/en_us/aws/latest/userguide/general-info.html")
 def replica_partition(*, region: str, replica_region: str) -> str | None:
-    """A bucket is replicated within its partition: nothing leaves mainland China, and nothing enters it."""
+    """A bucket is replicated within its partition: accounts and roles of the China regions work nowhere else."""
     if partition(region) == partition(replica_region):
         return None
     return (

@@ -22,9 +22,11 @@ def fleets_scale_by_the_numbers_of_the_stack(account: Account, stack: Stack) -> 
         period, warm_up = f"{scaling.period_seconds} s", f"warm-up {scaling.warmup_seconds} s"
         expected = [
             f"GreaterThanThreshold {scaling.scale_out_above:g} in {scaling.scale_out_datapoints} of "
-            f"{scaling.scale_out_datapoints} x {period}: ChangeInCapacity {scaling.scale_out_add:+d} (0 to open), {warm_up}",
+            f"{scaling.scale_out_datapoints} x {period}: ChangeInCapacity {scaling.scale_out_add:+d} (0 to open), "
+            f"{warm_up}",
             f"LessThanThreshold {scaling.scale_in_below:g} in {scaling.scale_in_datapoints} of "
-            f"{scaling.scale_in_datapoints} x {period}: ChangeInCapacity {-scaling.scale_in_remove:+d} (open to 0), {warm_up}",
+            f"{scaling.scale_in_datapoints} x {period}: ChangeInCapacity {-scaling.scale_in_remove:+d} (open to 0), "
+            f"{warm_up}",
         ]
         found = [f"{_condition(alarm)}: {_steps(policy)}" for policy, alarm in _scaling(account, group)]
         yield seen(group, "; ".join(sorted(expected)), "; ".join(sorted(found)) or "none")

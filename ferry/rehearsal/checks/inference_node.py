@@ -148,13 +148,15 @@ def _needed(account: Account, stack: Stack, version: ModelVersion, group: Mappin
     bucket = f"arn:{account.partition}:s3:::{stack.outputs['model_bucket']}"
     image = version.engine.image.partition("@")[0].partition(":")[0]
     logs = f"arn:{account.partition}:logs:{own}:log-group:{_log_group(account, group)}"
+    s3 = f"s3.{account.region}.amazonaws.com{'.cn' if account.partition == 'aws-cn' else ''}"
     needed = {
         "s3:GetObject": [
             f"{bucket}/models/{version.model}/*",
             f"{bucket}/channels/{version.model}/*",
             f"{bucket}/bundles/*",
         ],
-        "kms:Decrypt": [stack.outputs["model_key_arn"]],
+        "s3:ListBucket": [bucket + _only_if({"StringLike": {"s3:prefix": f"models/{version.model}/*"}})],
+        "kms:Decrypt": [stack.outputs["model_key_arn"] + _only_if({"StringEquals": {"kms:ViaService": s3}})],
         "autoscaling:CompleteLifecycleAction": [
             f"arn:{account.partition}:autoscaling:{own}:autoScalingGroup:*:autoScalingGroupName/"
             f"{group['AutoScalingGroupName']}"
@@ -181,7 +183,7 @@ def _granted(account: Account, role: str) -> set[str]:
         for statement in _document(iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"])["Statement"]
     ]
     granted = {
-        f"{action} on {resource}"
+        f"{action} on {resource}{_only_if(statement.get('Condition'))}"
         for statement in statements
         if statement["Effect"] == "Allow"
         for action in _several(statement.get("Action", f"all but {statement.get('NotAction')}"))
@@ -189,6 +191,10 @@ def _granted(account: Account, role: str) -> set[str]:
     }
     managed = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
     return granted | {f"managed policy {policy['PolicyArn']}" for policy in managed}
+
+
+def _only_if(condition: Mapping[str, Any] | None) -> str:
+    return f" if {json.dumps(condition, sort_keys=True)}" if condition else ""
 
 
 def _role(account: Account, group: Mapping[str, Any]) -> str:

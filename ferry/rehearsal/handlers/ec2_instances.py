@@ -133,9 +133,7 @@ def image(account: Account, inputs: Inputs) -> Mapping[str, Any]:
         "id": one["ImageId"],
         "imageId": one["ImageId"],
         "name": one["Name"],
-        "architecture": one["Architecture"],
         "rootDeviceName": one["RootDeviceName"],
-        "rootDeviceType": one["RootDeviceType"],
         "region": region or account.region,
     }
 
