@@ -118,6 +118,7 @@ def render(
     contents: dict[Path, str | bytes] = {out / "local" / name: text for name, text in local.items()}
     contents |= {out / "cloud" / name: text for name, text in cloud.items()}
     contents |= signed
+    left_over = sorted({*out.glob("local/training/*"), *out.glob("cloud/user-data.*.yaml")} - set(contents))
     build_files = [_write(path, content, keep=path in own) for path, content in sorted(contents.items())]
     return Rendered(
         environment=plan.environment,
@@ -126,7 +127,10 @@ def render(
         files=(_write(stack.path, stack.text, keep=False), *build_files),
         signing_key=key_path,
         signing_key_created=key_created,
-        notes=tuple(_notes(present.config, stack.config, key_path if key_created else None)),
+        notes=(
+            *_notes(present.config, stack.config, key_path if key_created else None),
+            *(f"{path} is left over from an earlier plan." for path in left_over),
+        ),
     )
 
 

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import http.client
+import json
 import re
+import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +67,51 @@ def test_the_engines_rules_read_its_own_metrics(rendered_local: Callable[..., Pa
         f"{names.ttft_seconds}_bucket",
         f"{names.latency_seconds}_bucket",
     }
+
+
+@pytest.mark.tool("prometheus")
+def test_prometheus_scrapes_every_server_by_each_exporter(rendered_local: Callable[..., Path], tmp_path: Path) -> None:
+    folder = rendered_local() / "prometheus"
+    (folder / "targets" / "servers.yaml").write_text("- targets: [gpu-1.invalid, gpu-2.invalid]\n")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = ["--config.file=prometheus.yaml", f"--storage.tsdb.path={tmp_path}/data"]
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(
+            ["prometheus", *arguments, f"--web.listen-address=127.0.0.1:{port}"], cwd=folder, stdout=log, stderr=log
+        ) as prometheus,
+    ):
+        try:
+            found = targets_of(port, 6)
+        finally:
+            prometheus.terminate()
+    assert found == {
+        ("engine", "127.0.0.1:8000", "http://127.0.0.1:8000/metrics"),
+        ("gateway", "127.0.0.1:9901", "http://127.0.0.1:9901/stats/prometheus"),
+        ("dcgm", "gpu-1.invalid", "http://gpu-1.invalid:9400/metrics"),
+        ("dcgm", "gpu-2.invalid", "http://gpu-2.invalid:9400/metrics"),
+        ("node", "gpu-1.invalid", "http://gpu-1.invalid:9100/metrics"),
+        ("node", "gpu-2.invalid", "http://gpu-2.invalid:9100/metrics"),
+    }
+
+
+def targets_of(port: int, count: int) -> set[tuple[str, str, str]]:
+    """Job, instance and address of what a Prometheus scrapes, once it knows so many."""
+    end = time.monotonic() + 30
+    found: set[tuple[str, str, str]] = set()
+    while len(found) < count and time.monotonic() < end:
+        time.sleep(0.1)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/api/v1/targets?state=active")
+            active = json.loads(connection.getresponse().read())["data"]["activeTargets"]
+            found = {(each["labels"]["job"], each["labels"]["instance"], each["scrapeUrl"]) for each in active}
+        except (OSError, ValueError):
+            continue
+        finally:
+            connection.close()
+    return found
 
 
 TTFT, LATENCY = "vllm:time_to_first_token_seconds_bucket", "vllm:e2e_request_latency_seconds_bucket"

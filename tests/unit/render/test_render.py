@@ -253,6 +253,17 @@ def test_the_engine_is_where_it_listens_by_itself_or_where_it_is_said(
     assert scrapes[0]["static_configs"] == [{"targets": [expected]}]
 
 
+def test_what_an_earlier_plan_left_over_is_named_and_stays(project: Path, tmp_path: Path) -> None:
+    render(write_plan(tmp_path / "plan.yaml"), project=project)
+    rendered = render(write_plan(tmp_path / "plan.yaml", training=[]), project=project)
+    training = project / "build/qa/local/training"
+    assert rendered.notes[-2:] == (
+        f"{training}/finetune.compose.yaml is left over from an earlier plan.",
+        f"{training}/finetune.sbatch is left over from an earlier plan.",
+    )
+    assert (training / "finetune.sbatch").is_file()
+
+
 @pytest.mark.parametrize("name", ["llm.example.org", "example.com", "chat.site-a.example"])
 def test_a_reserved_name_is_called_a_placeholder(project: Path, tmp_path: Path, name: str) -> None:
     rendered = render(write_plan(tmp_path / "plan.yaml", config=config(gateway={"domain_name": name})), project=project)

@@ -299,7 +299,7 @@ def stack_files(draw: st.DrawFn) -> tuple[str, list[str]]:
     return text + tail, [*untouched, tail]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(stack_files())
 def test_everything_that_is_not_ferrys_survives_byte_for_byte(made: tuple[str, list[str]]) -> None:
     text, untouched = made
