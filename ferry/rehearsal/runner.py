@@ -101,8 +101,8 @@ def _stack_file(project: Path, stack: str) -> Path:
 def _served(
     file: StackFile, stack: str, project: Path, made_from: list[Path], artefact_folder: Path, progress: Progress | None
 ) -> Iterator[Served]:
-    file.settings()  # what is wrong with the file is said in terms of the file, before anything is started
     request = {"do": "rehearse", "stack": stack, "config": _readable(file)}
+    file.settings()  # what is wrong with the file is said in terms of the file, before anything is started
     with Child(project) as child:
         answer = child.ask(request, lambda created: progress and progress(created["count"], created["resource"]))
         rehearsal = Rehearsal(

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from ferry.artefacts import Check
 from ferry.rehearsal.handlers import Account
 from stacks.settings import Settings
@@ -54,10 +56,19 @@ def check(question: Question) -> Question:
 
 
 def run(account: Account, stack: Stack) -> list[Check]:
-    """Every check on every resource it concerns. A check that sees no resource at all fails: it proved nothing."""
+    """Every check on every resource it concerns.
+
+    A check that sees no resource at all fails: it proved nothing. So does one whose resource the account
+    has lost, or the program did not export.
+    """
     results = []
     for name, question in CHECKS.items():
-        seen = list(question(account, stack)) or [Seen("none", "at least one resource", "none")]
+        seen = []
+        try:
+            seen += question(account, stack)
+        except (ClientError, LookupError) as error:
+            seen.append(Seen("none", "an answer", f"{type(error).__name__}: {' '.join(str(error).split())}"))
+        seen = seen or [Seen("none", "at least one resource", "none")]
         results += [
             Check(name=name, passed=one.passed, resource=one.resource, expected=one.expected, found=one.found)
             for one in seen
