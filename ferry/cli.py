@@ -107,6 +107,22 @@ def render(
             help="Ed25519 key that signs what nodes run [default: PROJECT/.ferry/signing-key.pem, made when missing].",
         ),
     ] = None,
+    gateway_address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Where the gateway at home listens [default: 127.0.0.1:8080]."),
+    ] = None,
+    engine_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Where the engine at home listens [default: its own port on 127.0.0.1]."
+        ),
+    ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="CA certificates that the gateway trusts for the cloud [default: the system's]."
+        ),
+    ] = None,
     override_verdict: Annotated[
         bool, typer.Option("--override-verdict", help="Render although the verdict is stay; the ledger says so.")
     ] = False,
@@ -116,6 +132,7 @@ def render(
     """Write the stack file, and the hybrid template: what stays at home and what runs in the cloud."""
     from ferry import ledger
     from ferry.project import project_at
+    from ferry.render import Addresses
     from ferry.render import render as render_plan
 
     rendered = render_plan(
@@ -125,6 +142,7 @@ def render(
         signing_key=signing_key,
         override_verdict=override_verdict,
         force=force,
+        addresses=Addresses.named(gateway=gateway_address, engine=engine_address, ca_file=ca_file),
     )
     ledger.append(
         plan_file.parent,
@@ -135,8 +153,6 @@ def render(
         result="verdict overridden" if override_verdict else "done",
     )
     lines = [f"{file.change:9} {_short(file.path)}" for file in rendered.files]
-    if rendered.signing_key_created:
-        lines.append(f"made the signing key {_short(rendered.signing_key)}: keep it, and keep it to yourself")
     _show(rendered.dump(), "\n".join([*lines, *rendered.notes]), as_json)
     _note(f"next: ferry rehearse {plan_file}", as_json)
 

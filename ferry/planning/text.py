@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -20,6 +21,7 @@ _VERDICTS = {
     "stay": ("bold red", "stay: the move does not pay, or breaks a limit"),
 }
 _SHOWN = 8
+_REFUSED_SHOWN = 4
 _MARKS = {"against": "-", "measure": "?", "condition": "!", "for": "+"}
 
 
@@ -41,6 +43,7 @@ def describe(plan: Plan) -> RenderableType:
         ),
         "",
         _candidates(plan.candidates),
+        *_refusals(plan.candidates),
         "",
         _costs(plan),
         "",
@@ -58,30 +61,39 @@ def _reason(plan: Plan) -> list[RenderableType]:
 
 
 def _candidates(candidates: Sequence[Candidate]) -> Table:
-    """The cheapest that serve, and the refused ones, of which those with one reason share a row."""
-    table = Table(title="candidates, cheapest first", title_justify="left", expand=False)
+    """The cheapest that serve."""
+    table = Table(title="what would serve, cheapest first", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("instance type", "region"):
         table.add_column(name)
-    for name in ("GiB", "requests/s", "size", "a month"):
+    for name in ("GiB", "sequences", "requests/s", "size", "a month"):
         table.add_column(name, justify="right")
-    table.add_column("why")
     serving = [one for one in candidates if one.fits]
     for one in serving[:_SHOWN]:
         table.add_row(
             escape(one.instance_type),
             escape(one.region),
             f"{one.memory_gib:g}",
+            f"{one.max_sequences}",
             f"{one.requests_per_s:.2f}",
             f"{one.min_size}-{one.max_size}",
             _money(one.usd_per_month, one.cny_per_month),
-            escape(one.reason),
         )
     if len(serving) > _SHOWN:
-        table.add_row(f"and {len(serving) - _SHOWN} dearer ones", "", "", "", "", "", "in the plan", style="dim")
-    table.add_section()
-    for reason, names, regions, memory in _refused(candidates):
-        table.add_row(escape(names), escape(regions), memory, "", "", "refused", escape(reason), style="dim")
+        table.caption = f"and {len(serving) - _SHOWN} dearer ones, in the plan"
+        table.caption_justify = "left"
     return table
+
+
+def _refusals(candidates: Sequence[Candidate]) -> list[RenderableType]:
+    """The refused ones, those with one reason together, the least that is missing first."""
+    refused = _refused(candidates)
+    lines: list[RenderableType] = []
+    for reason, names, regions, _ in refused[:_REFUSED_SHOWN]:
+        lines.append(Text(f"refused: {names} ({regions})"))
+        lines.append(Text(f"    {reason}", style="dim"))
+    if len(refused) > _REFUSED_SHOWN:
+        lines.append(Text(f"and {len(refused) - _REFUSED_SHOWN} more refusals, in the plan", style="dim"))
+    return lines
 
 
 def _refused(candidates: Sequence[Candidate]) -> list[tuple[str, str, str, str]]:
@@ -103,7 +115,7 @@ def _range(sizes: Sequence[float]) -> str:
 def _costs(plan: Plan) -> Table:
     """The three bills side by side; a line that a bill does not have is empty, one of unknown amount says so."""
     bills = (plan.local_monthly, plan.cloud_monthly, plan.hybrid_monthly)
-    table = Table(title="a month", title_justify="left", expand=False)
+    table = Table(title="a month", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("item")
     for name in ("local today", "serving on AWS", "hybrid"):
         table.add_column(name, justify="right")

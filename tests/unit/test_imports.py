@@ -19,6 +19,8 @@ ALLOWED = {
 }
 SHARED = {"artefacts", "catalog", "cost", "errors", "ledger", "node_bundle", "project"}
 WORKFLOWS = {"cli", "rehearsal", "drills"}
+ENDS_ITSELF = {"child.py", "copies.py"}
+"""Of the rehearsal: processes of their own, which must not run their parent's clean-up."""
 HEAVY = {"pulumi", "pulumi_aws", "boto3", "botocore", "moto", "numpy"}
 
 
@@ -91,6 +93,7 @@ def test_the_program_is_at_most_forty_lines() -> None:
 def test_only_the_command_line_prints_or_exits(path: Path) -> None:
     if path.name == "cli.py":
         return
+    allowed = {"os._exit"} if path.name in ENDS_ITSELF else set()
     calls = [node.func for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
     names = {ast.unparse(call) for call in calls}
-    assert not names & {"print", "exit", "sys.exit", "quit", "os._exit", "sys.stdout.write"}
+    assert not names & {"print", "exit", "sys.exit", "quit", "os._exit", "sys.stdout.write"} - allowed
