@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pulumi
 
@@ -182,7 +183,7 @@ def replication(account: Account, inputs: Inputs) -> Created:
 def put_object(account: Account, inputs: Inputs) -> Created:
     """An object from a file of the project."""
     name, key, source = inputs.take("bucket"), inputs.take("key"), inputs.take("source")
-    tags = "&".join(f"{tag['Key']}={tag['Value']}" for tag in inputs.tags())
+    tags = urlencode(inputs.take("tags", {}))
     made = account.client("s3", inputs.region).put_object(Bucket=name, Key=key, Body=_content(source), Tagging=tags)
     return Created(
         f"{name}/{key}",
