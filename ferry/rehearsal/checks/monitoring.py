@@ -14,7 +14,6 @@ from templates.engine_metrics import ENGINES
 
 Alarm = Mapping[str, Any]
 
-BALANCER = ":loadbalancer/"
 OWN = "ferry-monitoring-"
 """How the alarms that tell people are named; those that scale a fleet watch some of the same metrics."""
 
@@ -64,42 +63,44 @@ def notifications_reach_the_people_of_the_stack(account: Account, stack: Stack) 
 @check
 def slow_answers_raise_an_alarm(account: Account, stack: Stack) -> Iterator[Seen]:
     """P99 of the time to the first byte, for each version."""
+    expected, alarms = f"p99 > {stack.settings.monitoring.latency_p99_seconds:g}", _alarms(account)
     for version in stack.settings.model_versions:
-        expected = f"p99 > {stack.settings.monitoring.latency_p99_seconds:g}"
-        yield _seen(account, stack, version, "TargetResponseTime", _targets(stack, version), expected)
+        yield _seen(alarms, stack, version.name, "TargetResponseTime", _targets(stack, version), expected)
 
 
 @check
 def failed_answers_raise_an_alarm(account: Account, stack: Stack) -> Iterator[Seen]:
     """Share of 5xx answers, for each version, and for the gateway with the answers that it gives itself."""
-    expected = f"rate > {stack.settings.monitoring.error_rate_percent:g}"
-    balancer = {"LoadBalancer": stack.outputs["load_balancer_arn"].partition(BALANCER)[2]}
-    yield _seen(account, stack, None, "HTTPCode_ELB_5XX_Count", balancer, expected)
+    expected, alarms = f"rate > {stack.settings.monitoring.error_rate_percent:g}", _alarms(account)
+    yield _seen(alarms, stack, "gateway", "HTTPCode_ELB_5XX_Count", _gateway(stack), expected)
     for version in stack.settings.model_versions:
-        yield _seen(account, stack, version, "HTTPCode_Target_5XX_Count", _targets(stack, version), expected)
+        yield _seen(alarms, stack, version.name, "HTTPCode_Target_5XX_Count", _targets(stack, version), expected)
 
 
 @check
 def nodes_that_do_not_answer_raise_an_alarm(account: Account, stack: Stack) -> Iterator[Seen]:
     """Unhealthy targets of each version."""
+    alarms = _alarms(account)
     for version in stack.settings.model_versions:
-        yield _seen(account, stack, version, "UnHealthyHostCount", _targets(stack, version), "Maximum > 0")
+        yield _seen(alarms, stack, version.name, "UnHealthyHostCount", _targets(stack, version), "Maximum > 0")
 
 
 @check
 def queues_raise_an_alarm(account: Account, stack: Stack) -> Iterator[Seen]:
     """Waiting requests, averaged over the nodes that report, for each version."""
+    expected, alarms = f"Average > {stack.settings.monitoring.queue_per_instance}", _alarms(account)
     for version in stack.settings.model_versions:
-        expected = f"Average > {stack.settings.monitoring.queue_per_instance}"
-        yield _seen(account, stack, version, ENGINES[version.engine.name].waiting, _nodes(stack, version), expected)
+        waiting = ENGINES[version.engine.name].waiting
+        yield _seen(alarms, stack, version.name, waiting, _nodes(stack, version), expected)
 
 
 @check
 def gpu_faults_raise_an_alarm(account: Account, stack: Stack) -> Iterator[Seen]:
     """Xid and ECC errors of each version's nodes."""
+    alarms = _alarms(account)
     for version in stack.settings.model_versions:
         for metric in (engine_metrics.GPU_XID_ERRORS, engine_metrics.GPU_ECC_ERRORS):
-            yield _seen(account, stack, version, metric, _nodes(stack, version), "Maximum > 0")
+            yield _seen(alarms, stack, version.name, metric, _nodes(stack, version), "Maximum > 0")
 
 
 @check
@@ -161,29 +162,20 @@ def the_dashboard_shows_each_version(account: Account, stack: Stack) -> Iterator
 
 
 def _seen(
-    account: Account,
-    stack: Stack,
-    version: ModelVersion | None,
-    metric: str,
-    dimensions: Mapping[str, str],
-    condition: str,
+    alarms: list[Alarm], stack: Stack, watched: str, metric: str, dimensions: Mapping[str, str], condition: str
 ) -> Seen:
-    """The alarm that watches a metric with exactly these dimensions, its condition, and whom it tells."""
-    topic = stack.outputs["notification_topic_arn"]
+    """The alarms on a metric with exactly these dimensions: on what condition they tell whom."""
     found = [
         f"{_statistic(alarm)} {_comparison(alarm)} {alarm['Threshold']:g}, tells {_told(alarm)}"
-        for alarm in _alarms(account)
-        if alarm["AlarmName"].startswith(OWN) and (metric, dimensions) in _watched(alarm)
+        for alarm in alarms
+        if (metric, dimensions) in _watched(alarm)
     ]
-    return Seen(
-        f"{version.name if version else 'gateway'} {metric}",
-        f"{condition}, tells {topic}",
-        "; ".join(found) or "no alarm",
-    )
+    expected = f"{condition}, tells {stack.outputs['notification_topic_arn']}"
+    return Seen(f"{watched} {metric}", expected, "; ".join(found) or "no alarm")
 
 
 def _alarms(account: Account) -> list[Alarm]:
-    pages = account.client("cloudwatch").get_paginator("describe_alarms").paginate(AlarmTypes=["MetricAlarm"])
+    pages = account.client("cloudwatch").get_paginator("describe_alarms").paginate(AlarmNamePrefix=OWN)
     return [alarm for page in pages for alarm in page["MetricAlarms"]]
 
 
@@ -216,11 +208,12 @@ def _topic(account: Account, stack: Stack) -> Any:
     return account.client("sns").get_topic_attributes(TopicArn=arn)["Attributes"]
 
 
+def _gateway(stack: Stack) -> dict[str, str]:
+    return {"LoadBalancer": stack.outputs["load_balancer_arn"].partition(":loadbalancer/")[2]}
+
+
 def _targets(stack: Stack, version: ModelVersion) -> dict[str, str]:
-    return {
-        "LoadBalancer": stack.outputs["load_balancer_arn"].partition(BALANCER)[2],
-        "TargetGroup": stack.outputs["target_group_arns"][version.name].rpartition(":")[2],
-    }
+    return _gateway(stack) | {"TargetGroup": stack.outputs["target_group_arns"][version.name].rpartition(":")[2]}
 
 
 def _nodes(stack: Stack, version: ModelVersion) -> dict[str, str]:
