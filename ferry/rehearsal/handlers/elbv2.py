@@ -20,7 +20,7 @@ def load_balancer(account: Account, inputs: Inputs) -> Created:
         Scheme="internal" if inputs.take("internal", False) else "internet-facing",
         Subnets=inputs.take("subnets"),
         SecurityGroups=inputs.take("securityGroups", []),
-        Tags=inputs.tags(),
+        **_tags(inputs),
     )["LoadBalancers"][0]
     arn = made["LoadBalancerArn"]
     attributes: Attributes = {
@@ -57,7 +57,7 @@ def target_group(account: Account, inputs: Inputs) -> Created:
         "Protocol": inputs.take("protocol"),
         "Port": inputs.take("port"),
         "VpcId": inputs.take("vpcId"),
-        "Tags": inputs.tags(),
+        **_tags(inputs),
     }
     if health := inputs.nested("healthCheck"):
         request |= {
@@ -95,7 +95,7 @@ def listener(account: Account, inputs: Inputs) -> Created:
         SslPolicy=inputs.take("sslPolicy"),
         Certificates=[{"CertificateArn": inputs.take("certificateArn")}],
         DefaultActions=_actions(inputs, "defaultActions"),
-        Tags=inputs.tags(),
+        **_tags(inputs),
     )["Listeners"][0]["ListenerArn"]
     return Created(arn, {"arn": arn})
 
@@ -121,7 +121,7 @@ def listener_rule(account: Account, inputs: Inputs) -> Created:
         Priority=inputs.take("priority"),
         Conditions=conditions,
         Actions=_actions(inputs, "actions"),
-        Tags=inputs.tags(),
+        **_tags(inputs),
     )["Rules"][0]["RuleArn"]
     return Created(arn, {"arn": arn})
 
@@ -156,6 +156,12 @@ def _actions(inputs: Inputs, name: str) -> list[dict[str, Any]]:
             made["ForwardConfig"] = {"TargetGroups": groups}
         actions.append(made)
     return actions
+
+
+def _tags(inputs: Inputs) -> dict[str, Any]:
+    """The API takes one tag or more, or no list at all."""
+    tags = inputs.tags()
+    return {"Tags": tags} if tags else {}
 
 
 def _attributes(values: Attributes) -> list[dict[str, str]]:
