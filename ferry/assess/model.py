@@ -77,7 +77,9 @@ def model_facts(document: Mapping[str, Any], weights: Weights, label: str) -> tu
     try:
         counted = parameters.count(config)
     except KeyError as error:
-        raise UnreadableInput(f"{file}: {error.args[0]} is missing, a {config['model_type']} needs it") from error
+        raise UnreadableInput(
+            f"{file}: {error.args[0]} is missing, model_type {config['model_type']!r} needs it"
+        ) from error
     total = _total_parameters(counted, weights, None if quantization else stored, file)
     mixture = parameters.experts(config)
     heads = config["num_attention_heads"]
@@ -116,7 +118,7 @@ def _decoder(document: Mapping[str, Any], file: str) -> dict[str, Any]:
     for key in (key for key in DIMENSIONS if key in config):
         value, least = config[key], 0 if key in MAY_BE_ZERO else 1
         if not (type(value) is int and least <= value <= LARGEST_DIMENSION):
-            raise UnreadableInput(f"{file}: {key} is {str(value)[:40]}; expected a whole number from {least}")
+            raise UnreadableInput(f"{file}: {key} is {repr(value)[:40]}; expected a whole number from {least}")
     for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "max_position_embeddings"):
         if key not in config:
             raise UnreadableInput(f"{file}: is not the config.json of a decoder language model: {key} is missing")
@@ -126,7 +128,7 @@ def _decoder(document: Mapping[str, Any], file: str) -> dict[str, Any]:
         raise UnreadableInput(f"{file}: num_hidden_layers is {config['num_hidden_layers']}; expected at most 10000")
     dense = config.get("mlp_only_layers")
     if dense is not None and not (isinstance(dense, list) and all(type(number) is int for number in dense)):
-        raise UnreadableInput(f"{file}: mlp_only_layers is {str(dense)[:40]}; expected a list of layer numbers")
+        raise UnreadableInput(f"{file}: mlp_only_layers is {repr(dense)[:40]}; expected a list of layer numbers")
     return config
 
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from ferry.artefacts import read_yaml, write_whole
@@ -29,6 +29,15 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Amount = Annotated[Decimal, Field(ge=0)]
+
+
+def _on_one_line(path: Path) -> Path:
+    if not str(path).isprintable():
+        raise ValueError("a path has no line ends and no control characters")
+    return path
+
+
+OnePath = Annotated[Path, AfterValidator(_on_one_line)]
 
 
 class Part(BaseModel):
@@ -62,8 +71,10 @@ class ClusterPart(Part):
     gpus_per_node: Count
     accelerator: str = Field(min_length=1, description="A100-SXM4-80GB")
     purchased: date | None = None
-    nvidia_smi: list[Path] = Field(default=[], description="output of nvidia-smi --query-gpu=… --format=csv, any nodes")
-    nccl_tests: list[Path] = Field(default=[], description="output of nccl-tests")
+    nvidia_smi: list[OnePath] = Field(
+        default=[], description="output of nvidia-smi --query-gpu=… --format=csv, any nodes"
+    )
+    nccl_tests: list[OnePath] = Field(default=[], description="output of nccl-tests")
 
 
 class PrometheusPart(Part):
@@ -76,7 +87,7 @@ class PrometheusPart(Part):
 class RequestsPart(Part):
     """What the service was asked: a request trace."""
 
-    trace: Path
+    trace: OnePath
     format: Literal["azure-llm-2023"] = Field(description="columns TIMESTAMP, ContextTokens, GeneratedTokens")
 
 
@@ -92,9 +103,9 @@ class ServingPart(Part):
     """One service of real-time inference: the part that moves."""
 
     name: Name
-    model: Path = Field(description="folder with config.json and the safetensors index")
+    model: OnePath = Field(description="folder with config.json and the safetensors index")
     engine: Literal["vllm"]
-    metrics: list[Path] = Field(default=[], description="saved /metrics, one file per engine instance")
+    metrics: list[OnePath] = Field(default=[], description="saved /metrics, one file per engine instance")
     prometheus: PrometheusPart | None = None
     requests: RequestsPart | None = None
     slo: SloPart = SloPart()

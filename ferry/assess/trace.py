@@ -46,7 +46,7 @@ def parse(lines: Iterable[str], file: str) -> tuple[TraceFacts, list[Finding]]:
         if missing := [name for name in COLUMNS if name not in header]:
             raise UnreadableInput(
                 f"{file}:1: is not a trace of format {FORMAT}: column {missing[0]} is missing; found: "
-                f"{', '.join(header)[:120] or 'an empty file'}"
+                f"{' '.join(', '.join(header).split())[:120] or 'an empty file'}"
             )
         places = [header.index(name) for name in COLUMNS]
         for row in rows:

@@ -149,7 +149,7 @@ def _read_sharded(folder: Path, index_path: Path, label: str) -> Weights:
         headers = {name: _read_header(folder / name, f"{label}/{name}") for name in real}
         for tensor, shard in index.shard_of.items():
             if tensor not in headers[shard].tensors:
-                raise UnreadableInput(f"{label}/{shard}: does not hold {tensor}, which {INDEX} says it does")
+                raise UnreadableInput(f"{label}/{shard}: does not hold {tensor!r}, which {INDEX} says it does")
         _add_headers(weights, headers.values(), f"{label}: headers of {len(real)} shards")
         return weights
     weights.read += [folder / name for name in pointers]

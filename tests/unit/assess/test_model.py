@@ -117,7 +117,7 @@ def test_a_cut_off_shard_is_refused(folder: Path) -> None:
 
 def test_a_shard_without_a_tensor_that_the_index_places_in_it_is_refused(folder: Path) -> None:
     (folder / "model-00002-of-00002.safetensors").write_bytes(safetensors({"b": 1000}))
-    assert "model/model-00002-of-00002.safetensors: does not hold c" in refusal(folder)
+    assert "model/model-00002-of-00002.safetensors: does not hold 'c'" in refusal(folder)
 
 
 def test_one_file_without_an_index_is_read_from_its_header(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_a_language_model_inside_a_multimodal_configuration_is_found() -> None:
         ),
         ({"hidden_size": -5}, "model/config.json: hidden_size is -5; expected a whole number from 1"),
         ({"hidden_size": True}, "model/config.json: hidden_size is True; expected a whole number from 1"),
-        ({"intermediate_size": None}, "model/config.json: intermediate_size is missing, a qwen2 needs it"),
+        ({"intermediate_size": None}, "model/config.json: intermediate_size is missing, model_type 'qwen2' needs it"),
         ({"num_hidden_layers": 20_000}, "model/config.json: num_hidden_layers is 20000; expected at most 10000"),
         ({"mlp_only_layers": 3}, "model/config.json: mlp_only_layers is 3; expected a list of layer numbers"),
     ],

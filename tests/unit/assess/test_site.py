@@ -97,6 +97,11 @@ def test_a_password_in_the_address_of_prometheus_is_refused(change_site) -> None
     assert refusal(change_site(edit)).startswith("serving[0].prometheus.url: string should match pattern")
 
 
+def test_a_line_end_in_a_path_is_refused(change_site) -> None:
+    path = change_site(lambda site: site["cluster"].update(nccl_tests=["a\nb.log"]))
+    assert refusal(path).startswith("cluster.nccl_tests[0]: a path has no line ends and no control characters")
+
+
 def test_several_problems_are_counted(change_site) -> None:
     assert refusal(change_site(lambda site: site["cluster"].update(nodes=0, gpus_per_node=0))).endswith("(and 1 more)")
 
