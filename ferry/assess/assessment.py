@@ -106,17 +106,21 @@ class _Reading:
 
     def _engine(self, part: ServingPart) -> EngineReading | None:
         if part.prometheus:
-            source = part.prometheus.url
+            source, gauges_are = part.prometheus.url, f"mean of the last {prometheus_server.WINDOW}"
             samples = prometheus_server.ask(part.prometheus.url, part.prometheus.token_env, part.engine)
         elif part.metrics:
-            source = ", ".join(path.as_posix() for path in part.metrics)
+            source, gauges_are = ", ".join(path.as_posix() for path in part.metrics), "at the moment of saving"
             samples = [
                 sample for path in part.metrics for sample in prometheus.parse(self._text(path), path.as_posix())
             ]
         else:
             return None
         reading = prometheus.engine_metrics(
-            samples, engine=part.engine, source=source, served_as=(part.name, part.model.name)
+            samples,
+            engine=part.engine,
+            source=source,
+            served_as=(part.name, part.model.name),
+            gauges_are=gauges_are,
         )
         self.findings += reading.findings
         return reading

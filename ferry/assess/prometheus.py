@@ -102,12 +102,18 @@ def parse(text: str, file: str) -> list[Sample]:
 
 
 def engine_metrics(
-    samples: Sequence[Sample], *, engine: str, source: str, served_as: Sequence[str] = ()
+    samples: Sequence[Sample],
+    *,
+    engine: str,
+    source: str,
+    served_as: Sequence[str] = (),
+    gauges_are: str = "at the moment of saving",
 ) -> EngineReading:
     """What the engine's samples say of the one model that is assessed. Raises UnreadableInput when they say nothing.
 
     Samples may come from several instances: histograms and request counts add up, cache use is averaged. Of several
-    models in them the one named like `served_as` is taken, else the one with the most requests.
+    models in them the one named like `served_as` is taken, else the one with the most requests. `gauges_are` says
+    what a gauge stands for: one moment of a saved page, or a mean that a server was asked for.
     """
     names = ENGINES[engine]
     own = [sample for sample in samples if sample.name.startswith(names.prefix)]
@@ -126,9 +132,9 @@ def engine_metrics(
         ttft_ms=figures["ttft"],
         tpot_ms=figures["tpot"],
         latency_ms=figures["latency"],
-        running=_gauge(chosen, names.running, "requests", source),
-        waiting=_gauge(chosen, names.waiting, "requests", source),
-        kv_cache_use=_gauge(chosen, names.kv_cache_use, "share", source, average=True),
+        running=_gauge(chosen, names.running, "requests", source, gauges_are),
+        waiting=_gauge(chosen, names.waiting, "requests", source, gauges_are),
+        kv_cache_use=_gauge(chosen, names.kv_cache_use, "share", source, gauges_are, average=True),
     )
     return EngineReading(metrics, model, findings)
 
@@ -268,7 +274,13 @@ def _milliseconds(seconds: float, source: str) -> Figure:
 
 
 def _gauge(
-    samples: Sequence[Sample], candidates: Sequence[str], unit: str, source: str, *, average: bool = False
+    samples: Sequence[Sample],
+    candidates: Sequence[str],
+    unit: str,
+    source: str,
+    gauges_are: str,
+    *,
+    average: bool = False,
 ) -> Figure:
     for name in candidates:
         values = [sample.value for sample in samples if sample.name == name]
@@ -277,5 +289,5 @@ def _gauge(
         value = sum(values) / (len(values) if average else 1)
         if not math.isfinite(value):
             return unknown(unit, f"{source}: {name} is not a number")
-        return measured(value, unit, f"{source}: {name}, at the moment of saving")
+        return measured(value, unit, f"{source}: {name}, {gauges_are}")
     return unknown(unit, f"{source}: {candidates[0]} is missing")

@@ -36,6 +36,7 @@ def test_the_example_site_is_assessed_with_exact_values() -> None:
     assert service.metrics is not None
     assert service.metrics.ttft_ms.p99.value == 496.4925
     assert service.metrics.running.value == 4
+    assert service.metrics.running.source == "metrics.txt: vllm:num_requests_running, at the moment of saving"
     assert [(finding.severity, finding.code) for finding in made.findings] == [
         ("warning", "weights-not-here"),
         ("info", "gpus-mostly-idle"),

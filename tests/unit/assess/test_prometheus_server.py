@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from ferry.assess import assess
 from ferry.assess.prometheus import engine_metrics
 from ferry.assess.prometheus_server import ask
 from ferry.errors import InvalidField, UnreadableInput
@@ -94,6 +95,22 @@ def test_a_live_server_gives_the_same_figures_as_a_saved_page(monkeypatch: pytes
     assert (metrics.running.value, metrics.waiting.value, metrics.kv_cache_use.value) == (2.5, None, 0.125)
     assert set(seen) == {("/prom/api/v1/query", f"Bearer {SECRET}")}
     assert SECRET not in metrics.model_dump_json()
+
+
+def test_a_site_with_a_live_server_is_assessed_from_it(change_site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROM_TOKEN", SECRET)
+    with serving(prometheus([])) as url:
+
+        def edit(site) -> None:
+            del site["serving"][0]["metrics"]
+            site["serving"][0]["prometheus"] = {"url": url, "token_env": "PROM_TOKEN"}
+
+        made = assess(change_site(edit))
+    metrics = made.serving[0].metrics
+    assert metrics is not None
+    assert (metrics.source, metrics.ttft_ms.p99.value) == (url, 492.0)
+    assert metrics.running.source == f"{url}: vllm:num_requests_running, mean of the last 1d"
+    assert SECRET not in made.model_dump_json()
 
 
 def test_without_a_token_none_is_sent() -> None:
