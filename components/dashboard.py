@@ -86,7 +86,7 @@ def _nodes(
                 node(engine_metrics.TTFT_P99_SECONDS, "time to first token", "Maximum"),
                 node(engine_metrics.LATENCY_P99_SECONDS, "whole answer", "Maximum"),
             ],
-            None,
+            monitoring.latency_p99_seconds,
         ),
         (
             f"{version.name}: GPU faults",

@@ -114,7 +114,7 @@ class Monitoring(pulumi.ComponentResource):
         )
 
     def _make_node_alarms(self, version: ModelVersion) -> None:
-        waiting = self._args.monitoring.queue_per_instance
+        waiting, seconds = self._args.monitoring.queue_per_instance, self._args.monitoring.latency_p99_seconds
         group = {engine_metrics.DIMENSION: self._args.group_names[version.name]}
         self._alarm(
             f"{version.name}-queue",
@@ -124,6 +124,17 @@ class Monitoring(pulumi.ComponentResource):
             metric_name=ENGINES[version.engine.name].waiting,
             dimensions=group,
             statistic="Average",
+            period=60,
+        )
+        # The gateway's clock stops at the first byte of a streamed answer; only the engine knows when it ended.
+        self._alarm(
+            f"{version.name}-answer-p99",
+            f"{version.name}: P99 of whole answers is above {seconds:g} s on a node",
+            threshold=seconds,
+            namespace=engine_metrics.NAMESPACE,
+            metric_name=engine_metrics.LATENCY_P99_SECONDS,
+            dimensions=group,
+            statistic="Maximum",
             period=60,
         )
         for what, metric in (("xid", engine_metrics.GPU_XID_ERRORS), ("ecc", engine_metrics.GPU_ECC_ERRORS)):

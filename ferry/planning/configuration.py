@@ -122,6 +122,7 @@ def _monitoring(
     else:
         said.append("the latency alarm stands at the stack's default: nothing was promised or measured")
     budget = assessment.constraints.monthly_budget
-    if budget is not None and budget.amount is not None and budget.currency == "USD" == choice.price.currency:
-        monitoring["monthly_budget_usd"] = str(budget.amount)
+    # A budget in AWS is in the currency that the account is billed in.
+    if budget is not None and budget.amount is not None and budget.currency == choice.price.currency:
+        monitoring[f"monthly_budget_{budget.currency.lower()}"] = str(budget.amount)
     return monitoring

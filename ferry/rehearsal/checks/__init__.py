@@ -63,7 +63,7 @@ def run(account: Account, stack: Stack) -> list[Check]:
     """
     results = []
     for name, question in CHECKS.items():
-        seen = []
+        seen: list[Seen] = []
         try:
             seen += question(account, stack)
         except (ClientError, LookupError) as error:

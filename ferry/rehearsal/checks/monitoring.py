@@ -62,10 +62,12 @@ def notifications_reach_the_people_of_the_stack(account: Account, stack: Stack) 
 
 @check
 def slow_answers_raise_an_alarm(account: Account, stack: Stack) -> Iterator[Seen]:
-    """P99 of the time to the first byte, for each version."""
-    expected, alarms = f"p99 > {stack.settings.monitoring.latency_p99_seconds:g}", _alarms(account)
+    """P99 of the time to the first byte at the gateway, and of whole answers at the engines, for each version."""
+    seconds, alarms = f"{stack.settings.monitoring.latency_p99_seconds:g}", _alarms(account)
     for version in stack.settings.model_versions:
-        yield _seen(alarms, stack, version.name, "TargetResponseTime", _targets(stack, version), expected)
+        targets, nodes = _targets(stack, version), _nodes(stack, version)
+        yield _seen(alarms, stack, version.name, "TargetResponseTime", targets, f"p99 > {seconds}")
+        yield _seen(alarms, stack, version.name, engine_metrics.LATENCY_P99_SECONDS, nodes, f"Maximum > {seconds}")
 
 
 @check

@@ -200,6 +200,7 @@ def empty_the_dashboard(account: Any, stack: Any) -> None:
         (topic_attribute("Policy", ANYBODY), "only services of this account notify"),
         (unsubscribe, "notifications reach the people of the stack"),
         (delete_alarms("latency-p99"), "slow answers raise an alarm"),
+        (delete_alarms("answer-p99"), "slow answers raise an alarm"),
         (delete_alarms("r1-14b-next-error-rate"), "failed answers raise an alarm"),
         (delete_alarms("-monitoring-error-rate"), "failed answers raise an alarm"),
         (delete_alarms("unhealthy"), "nodes that do not answer raise an alarm"),

@@ -7,6 +7,7 @@ import pytest
 
 from components.inference_gateway import jwt_validation, rule_priority
 from ferry.rehearsal.account import EmbeddedAccount
+from ferry.rehearsal.handlers import HANDLERS, Created, Inputs
 from stacks.settings import JwtSettings
 
 DOMAIN = "llm.example.com"
@@ -158,6 +159,28 @@ def test_tokens_are_checked_before_anything_is_forwarded(make: Made) -> None:
         ("aws:lb/listener:Listener gateway-https", "defaultActions[].jwtValidation"),
         ("aws:lb/listenerRule:ListenerRule gateway-pin-one", "actions[].jwtValidation"),
     }
+
+
+@pytest.mark.parametrize(
+    ("token", "actions"),
+    [("aws:lb/listener:Listener", "defaultActions"), ("aws:lb/listenerRule:ListenerRule", "actions")],
+)
+def test_no_way_leads_to_an_engine_around_the_check_of_the_token(
+    make: Made, monkeypatch: pytest.MonkeyPatch, token: str, actions: str
+) -> None:
+    seen: list[Any] = []
+
+    def watched(account: Any, inputs: Inputs) -> Created:
+        seen.append(inputs.properties[actions])
+        return original(account, inputs)
+
+    original = HANDLERS[token]
+    monkeypatch.setitem(HANDLERS, token, watched)
+    jwt = {"issuer": "https://issuer.example", "jwks_url": "https://issuer.example/jwks.json"}
+    make(versions=[("one", 90), ("two", 10)], jwt=jwt)
+    assert len(seen) == (1 if actions == "defaultActions" else 2)
+    for given in seen:
+        assert [(action["order"], action["type"]) for action in given] == [(1, "jwt-validation"), (2, "forward")]
 
 
 def test_issuer_and_keys_make_the_check_of_a_token() -> None:

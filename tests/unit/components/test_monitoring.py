@@ -82,6 +82,7 @@ GROUP = {"AutoScalingGroupName": "ferry-test-one"}
 def test_these_alarms_watch_a_version_and_the_gateway(make: Callable[..., Alarms]) -> None:
     assert sorted(make()) == [
         "error-rate",
+        "one-answer-p99",
         "one-error-rate",
         "one-gpu-ecc",
         "one-gpu-xid",
@@ -107,6 +108,13 @@ def test_slow_answers_are_measured_at_the_99th_percentile_of_the_versions_target
     assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/ApplicationELB", "TargetResponseTime")
     assert (alarm["ExtendedStatistic"], alarm["Threshold"], alarm["Period"]) == ("p99", 12.5, 60)
     assert dimensions(alarm) == TARGET
+
+
+def test_a_streamed_answer_is_measured_to_its_end_by_the_engine(make: Callable[..., Alarms]) -> None:
+    alarm = make(latency_p99_seconds=12.5)["one-answer-p99"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("Ferry/Inference", "ferry_latency_p99_seconds")
+    assert (alarm["Statistic"], alarm["Threshold"]) == ("Maximum", 12.5)
+    assert dimensions(alarm) == GROUP
 
 
 def test_a_queue_is_averaged_over_the_nodes_that_report(make: Callable[..., Alarms]) -> None:
@@ -261,7 +269,9 @@ def test_the_dashboard_draws_the_thresholds_of_the_alarms() -> None:
     assert drawn == {
         "Time to the first byte, P99 (s)": 12,
         "one: requests on a node": 7,
+        "one: P99 of the worst node (s)": 12,
         "two: requests on a node": 7,
+        "two: P99 of the worst node (s)": 12,
     }
 
 

@@ -136,6 +136,7 @@ def test_a_site_in_china_is_planned_in_cny(make: SimpleNamespace, planned: Plann
     assert plan.region == "cn-north-1"
     assert plan.chosen.cny_per_hour == Decimal("9.51389")
     assert plan.chosen.usd_per_hour is None
+    assert plan.config["ferry:monitoring"]["monthly_budget_cny"] == "60000"
     assert "monthly_budget_usd" not in plan.config["ferry:monitoring"]
     unpriced = [line.item for line in plan.cloud_monthly if line.amount.amount is None]
     assert unpriced == [
