@@ -166,9 +166,7 @@ class MonitoringSettings(Section):
     """Alarms, their recipients, and the budget."""
 
     notification_emails: list[str] = []
-    latency_p99_seconds: float = Field(
-        default=30, gt=0, description="of whole answers, and so of first bytes too"
-    )
+    latency_p99_seconds: float = Field(default=30, gt=0, description="of whole answers, and so of first bytes too")
     error_rate_percent: float = Field(default=1, gt=0)
     queue_per_instance: int = Field(default=32, ge=1)
     monthly_budget_usd: Decimal | None = Field(default=None, gt=0)
