@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from google.protobuf import json_format
 from moto.ec2.models import ec2_backends
+from pulumi.runtime.mocks import MockMonitor
 
 IMAGE_PARAMETER = "/ferry/test/ami-id"
 
@@ -46,6 +48,16 @@ class Fleet:
     account: Any
     run: Any
     given: dict[str, Any]
+    requests: list[Any]
+    """What the program asked the engine for, which is more than the account can show."""
+
+    def asked(self, token: str) -> list[tuple[dict[str, Any], list[str]]]:
+        """Properties, and the names of those whose changes are ignored, of each resource of a type."""
+        return [
+            (json_format.MessageToDict(one.object), list(one.ignoreChanges))
+            for one in self.requests
+            if one.type == token
+        ]
 
     @property
     def group(self) -> dict[str, Any]:
@@ -97,14 +109,23 @@ def version(**fleet: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def fleet(account: Any, run_program: Callable[..., Any]) -> Callable[..., Fleet]:
+def fleet(account: Any, run_program: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fleet]:
     """Run the component with changed fleet settings; `engine=` and `args=` change those."""
+
+    requests: list[Any] = []
+    register = MockMonitor.RegisterResource
+
+    def recorded(monitor: Any, request: Any) -> Any:
+        requests.append(request)
+        return register(monitor, request)
+
+    monkeypatch.setattr(MockMonitor, "RegisterResource", recorded)
 
     def run(*, engine: dict[str, Any] | None = None, args: dict[str, Any] | None = None, **changes: Any) -> Fleet:
         given = {**_surroundings(account), "version": version(**changes), **(args or {})}
         given["version"]["engine"] |= engine or {}
         result = run_program(PROGRAM, {"aws:region": "us-east-1", "ferry:given": given})
-        return Fleet(account, result, given)
+        return Fleet(account, result, given, requests)
 
     return run
 

@@ -86,8 +86,43 @@ def test_the_launching_hook_abandons_what_does_not_boot_in_time(fleet: Run) -> N
 
 
 def test_the_hook_is_there_before_the_first_node(fleet: Run) -> None:
-    properties = fleet().run.properties["aws:autoscaling/group:Group"]
-    assert properties["initialLifecycleHooks[].heartbeatTimeout"] == "sent"
+    ((properties, _),) = fleet(boot_timeout_seconds=2400).asked("aws:autoscaling/group:Group")
+    assert properties["initialLifecycleHooks"] == [
+        {
+            "name": "ferry-prod-r1-boot",
+            "lifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING",
+            "defaultResult": "ABANDON",
+            "heartbeatTimeout": 2400,
+        }
+    ]
+
+
+def test_the_group_owns_its_desired_capacity(fleet: Run) -> None:
+    ((_, ignored),) = fleet().asked("aws:autoscaling/group:Group")
+    assert ignored == ["desiredCapacity"]
+
+
+def test_nodes_are_replaced_by_new_ones_first_in_two_steps_and_a_failure_brings_the_old_ones_back(fleet: Run) -> None:
+    made = fleet(scaling={"warmup_seconds": 240})
+    ((properties, _),) = made.asked("aws:autoscaling/group:Group")
+    assert properties["instanceRefresh"] == {
+        "strategy": "Rolling",
+        "preferences": {
+            "minHealthyPercentage": 100,
+            "maxHealthyPercentage": 110,
+            "instanceWarmup": "240",
+            "checkpointPercentages": [50, 100],
+            "checkpointDelay": "600",
+            "autoRollback": True,
+            "alarmSpecification": {"alarms": [made.alarm("rollback")["AlarmName"]]},
+            "skipMatching": True,
+        },
+    }
+
+
+def test_waiting_for_capacity_takes_as_long_as_a_boot_may(fleet: Run) -> None:
+    ((properties, _),) = fleet(boot_timeout_seconds=2400).asked("aws:autoscaling/group:Group")
+    assert properties["waitForCapacityTimeout"] == "3000s"
 
 
 def test_a_schedule_sets_sizes_in_its_time_zone_and_leaves_the_desired_capacity(fleet: Run) -> None:
@@ -137,7 +172,19 @@ def test_a_group_counts_its_nodes_every_minute(fleet: Run) -> None:
 
 def test_reserved_capacity_is_spread_over_the_zones_and_listed_as_not_emulated(fleet: Run) -> None:
     made = fleet(capacity_reservation_count=4)
-    assert made.run.resources["aws:ec2/capacityReservation:CapacityReservation"] == 3
+    reservations = [properties for properties, _ in made.asked("aws:ec2/capacityReservation:CapacityReservation")]
+    assert [
+        tuple(one[name] for name in ("availabilityZone", "instanceType", "instanceCount", "instanceMatchCriteria"))
+        for one in reservations
+    ] == [
+        ("us-east-1a", "g5.xlarge", 2, "targeted"),
+        ("us-east-1b", "g5.xlarge", 1, "targeted"),
+        ("us-east-1c", "g5.xlarge", 1, "targeted"),
+    ]
+    ((group, _),) = made.asked("aws:autoscaling/group:Group")
+    specification = group["capacityReservationSpecification"]
+    assert specification["capacityReservationPreference"] == "capacity-reservations-first"
+    assert len(set(specification["capacityReservationTarget"]["capacityReservationIds"])) == 3
     assert made.skipped() >= {"instanceCount", "availabilityZone", "capacityReservationSpecification"}
 
 
