@@ -195,7 +195,7 @@ class InferenceFleet(pulumi.ComponentResource):
         )
 
     def _make_schedules(self, group: aws.autoscaling.Group) -> None:
-        """The sizes of each schedule, from its hour on. `pulumi refresh` takes them for drift of the group; leave it out."""
+        """The sizes of each schedule, from its hour on. `pulumi refresh` would take them for drift of the group."""
         for schedule in self._fleet.schedules:
             aws.autoscaling.Schedule(
                 f"{self._name}-{schedule.name}",
