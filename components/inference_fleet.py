@@ -167,7 +167,8 @@ class InferenceFleet(pulumi.ComponentResource):
                 }
             ],
             instance_refresh=instance_refresh(fleet, rollback_alarm),
-            wait_for_capacity_timeout=f"{fleet.boot_timeout_seconds + 600}s",
+            # Not waited for: the first `pulumi up` makes the very bucket that the nodes' models have to be in.
+            wait_for_capacity_timeout="0",
             enabled_metrics=list(GROUP_METRICS),
             metrics_granularity="1Minute",
             tags=[
