@@ -211,5 +211,5 @@ def _not_here(where: str, seen: str, source: str) -> Finding:
         seen=seen,
         where=where,
         means=f"the sizes come from {source}; there is nothing to copy to the cloud from this folder yet",
-        remedy="before `ferry sync`: git lfs pull, or name the folder that the engine loads from",
+        remedy="before the model is copied: git lfs pull, or name the folder that the engine loads from",
     )
