@@ -12,6 +12,7 @@ import pulumi_aws as aws
 
 from components import policies
 from components.identity import Identity
+from stacks import rules
 from stacks.settings import NetworkSettings
 
 # What a node without NAT calls, besides S3.
@@ -252,11 +253,11 @@ def subnet_cidrs(cidr: str, zone_count: int) -> tuple[list[str], list[str]]:
     """Public and private ranges for each zone: a 32nd of the VPC and an eighth of it.
 
     The private ranges fill the lower half, so that the upper one is left for what comes later. Raises ValueError when
-    the VPC is not a network of /16 to /22: AWS takes no larger one, and a load balancer's subnet has at least /27.
+    the VPC is too large for AWS, or too small for the subnets of a load balancer.
     """
-    vpc = ipaddress.ip_network(cidr)
-    if not 16 <= vpc.prefixlen <= 22:
-        raise ValueError(f"network.cidr is {cidr}: a VPC of /16 to /22 is needed")
+    if refused := rules.vpc_size(cidr=cidr):
+        raise ValueError(f"network.cidr: {refused}")
+    vpc = ipaddress.IPv4Network(cidr)
     private = list(vpc.subnets(prefixlen_diff=3))[:zone_count]
     public = list(vpc.subnets(prefixlen_diff=5))[16 : 16 + zone_count]
     return [str(block) for block in public], [str(block) for block in private]

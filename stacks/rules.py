@@ -42,15 +42,18 @@ from stacks.service_rules import (
     deregistration_delay,
     idle_timeout,
     jwt_length,
+    lifecycle_order,
     load_balancer_name,
     log_delivery_bucket,
     partition,
     replica_partition,
+    replica_region,
     some_weight,
     target_group_name,
     target_groups_per_rule,
     version_header,
     version_names,
+    vpc_size,
     weight,
 )
 
@@ -74,11 +77,13 @@ __all__ = [
     "instance_type_count",
     "instance_type_partition",
     "jwt_length",
+    "lifecycle_order",
     "load_balancer_name",
     "log_delivery_bucket",
     "on_demand_base",
     "partition",
     "replica_partition",
+    "replica_region",
     "reservation_on_demand",
     "scaling_thresholds",
     "schedule_names",
@@ -92,6 +97,7 @@ __all__ = [
     "version_header",
     "version_names",
     "violations",
+    "vpc_size",
     "wakes_up",
     "warm_pool_hibernation",
     "warm_pool_mixed",
@@ -134,13 +140,18 @@ def _sentences(places: Iterator[Place] | list[Place]) -> list[str]:
 
 def _of_stack(settings: Settings) -> Iterator[Place]:
     versions, audit, gateway = settings.model_versions, settings.audit, settings.gateway
+    yield from _of_network_and_models(settings)
     yield "audit.retention_days", audit_retention(mode=audit.mode, days=audit.retention_days)
     yield "audit.mode", audit_disposable(mode=audit.mode, environment=settings.environment)
-    if settings.model_repository.replica_region:
-        yield (
-            "model_repository.replica_region",
-            replica_partition(region=settings.region, replica_region=settings.model_repository.replica_region),
-        )
+    yield (
+        "audit",
+        lifecycle_order(
+            first="glacier_days",
+            first_days=audit.glacier_days,
+            then="deep_archive_days",
+            then_days=audit.deep_archive_days,
+        ),
+    )
     yield "gateway.idle_timeout_seconds", idle_timeout(seconds=gateway.idle_timeout_seconds)
     yield (
         "gateway.deregistration_delay_seconds",
@@ -164,6 +175,25 @@ def _of_stack(settings: Settings) -> Iterator[Place]:
     yield "model_versions", some_weight(weights=[version.weight for version in versions])
     for version in versions:
         yield f"model_versions.{version.name}.weight", weight(value=version.weight)
+
+
+def _of_network_and_models(settings: Settings) -> Iterator[Place]:
+    if settings.network.existing is None:
+        yield "network.cidr", vpc_size(cidr=settings.network.cidr)
+    models = settings.model_repository
+    yield (
+        "model_repository",
+        lifecycle_order(
+            first="noncurrent_to_glacier_ir_days",
+            first_days=models.noncurrent_to_glacier_ir_days,
+            then="noncurrent_expiration_days",
+            then_days=models.noncurrent_expiration_days,
+        ),
+    )
+    if models.replica_region:
+        given = {"region": settings.region, "replica_region": models.replica_region}
+        yield "model_repository.replica_region", replica_partition(**given)
+        yield "model_repository.replica_region", replica_region(**given)
 
 
 def _of_group(version: ModelVersion, region: str) -> Iterator[Place]:

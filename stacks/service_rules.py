@@ -1,7 +1,8 @@
-"""Rules on what stands around the fleets: names, load balancer, buckets, audit, regions."""
+"""Rules on what stands around the fleets: names, load balancer, network, buckets, audit, regions."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 
@@ -146,3 +147,31 @@ def replica_partition(*, region: str, replica_region: str) -> str | None:
         f"replica_region is {replica_region} in partition {partition(replica_region)}, allowed are regions of "
         f"{partition(region)}: choose one of them, or leave replica_region out"
     )
+
+
+@rule("replica-region", FERRY)
+def replica_region(*, region: str, replica_region: str) -> str | None:
+    """A replica lies in another region than the models: in the same one it goes when they go."""
+    if region != replica_region:
+        return None
+    return f"replica_region is {replica_region}, the stack's own, allowed is any other of its partition: name one"
+
+
+@rule("lifecycle-order", "https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html")
+def lifecycle_order(*, first: str, first_days: int, then: str, then_days: int) -> str | None:
+    """What a lifecycle rule does last comes later than what it does first."""
+    if first_days < then_days:
+        return None
+    return f"{then} is {then_days}, allowed is more than {first} ({first_days}): raise it"
+
+
+@rule("vpc-size", "https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html")
+def vpc_size(*, cidr: str) -> str | None:
+    """A VPC is a /16 at the largest, and a /22 still leaves a /27 for each of the load balancer's subnets."""
+    try:
+        network = ipaddress.IPv4Network(cidr)
+    except ValueError as error:
+        return f"{error}, allowed is a network of /16 to /22: correct it"
+    if 16 <= network.prefixlen <= 22:
+        return None
+    return f"{cidr} is a /{network.prefixlen}, allowed is /16 to /22: choose a network of that size"

@@ -41,7 +41,7 @@ def test_subnets_take_an_eighth_and_a_thirty_second_of_the_vpc_without_overlap()
 
 @pytest.mark.parametrize("cidr", ["10.0.0.0/15", "10.0.0.0/23"])
 def test_a_vpc_of_a_size_that_cannot_be_divided_is_refused(cidr: str) -> None:
-    with pytest.raises(ValueError, match=f"network.cidr is {cidr}: a VPC of /16 to /22 is needed"):
+    with pytest.raises(ValueError, match=f"network.cidr: {cidr} is a /.., allowed is /16 to /22"):
         subnet_cidrs(cidr, 2)
 
 

@@ -99,6 +99,18 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
         "replica-partition",
         stack(region="cn-north-1", model_repository={"replica_region": "us-east-1"}),
     ),
+    "a replica beside the models": ("replica-region", stack(model_repository={"replica_region": "us-east-1"})),
+    "models that expire before they are put away": (
+        "lifecycle-order",
+        stack(model_repository={"noncurrent_to_glacier_ir_days": 30, "noncurrent_expiration_days": 30}),
+    ),
+    "logs in the deep archive before the archive": (
+        "lifecycle-order",
+        stack(audit={"glacier_days": 200, "deep_archive_days": 184}),
+    ),
+    "a VPC that is too large": ("vpc-size", stack(network={"cidr": "10.0.0.0/15"})),
+    "a VPC that is too small": ("vpc-size", stack(network={"cidr": "10.0.0.0/23"})),
+    "a VPC that does not start at its network": ("vpc-size", stack(network={"cidr": "10.0.1.0/16"})),
     "a replica in China": ("replica-partition", stack(model_repository={"replica_region": "cn-north-1"})),
     "a weight of 1000": ("weight", versions({"weight": 1000})),
     "a weight below 0": ("weight", versions({}, {"name": "r2", "weight": -1})),
