@@ -77,18 +77,18 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def _server() -> Iterator[Server]:
+def server() -> Iterator[Server]:
     from ferry.rehearsal.server import Server
 
-    server = Server()
-    yield server
-    server.close()
+    running = Server()
+    yield running
+    running.close()
 
 
 @pytest.fixture
-def account_in(_server: Server) -> Callable[[str], EmbeddedAccount]:
-    _server.reset()
-    return _server.account
+def account_in(server: Server) -> Callable[[str], EmbeddedAccount]:
+    server.reset()
+    return server.account
 
 
 @pytest.fixture

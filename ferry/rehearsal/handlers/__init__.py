@@ -22,7 +22,6 @@ from typing import Any, Literal, Protocol
 from ferry.artefacts import NotEmulated
 from ferry.errors import UnknownProperty
 
-
 Fate = Literal["sent", "not emulated"]
 """What became of a property that the program gave."""
 

@@ -97,6 +97,18 @@ def test_the_result_is_an_artefact_that_can_be_read_again(served: Served, tmp_pa
     assert read(Rehearsal, tmp_path / "rehearsal.yaml").outputs == served.rehearsal.outputs
 
 
+def test_the_program_sees_nothing_of_the_users_aws_and_pulumi(
+    tiny_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "PULUMI_CONFIG", "PULUMI_CONFIG_FERRY_ENVIRONMENT", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "mine")
+    program = (
+        "import os, pulumi\npulumi.export('seen', [name for name, value in os.environ.items() if value == 'mine'])"
+    )
+    project = tiny_project(tmp_path / "project", program)
+    assert rehearse_stack("qa", project, artefact_folder=tmp_path).outputs == {"seen": []}
+
+
 # ---- plans ---------------------------------------------------------------------------------------------------------
 
 
