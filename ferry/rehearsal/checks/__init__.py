@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 
 from ferry.artefacts import Check
 from ferry.rehearsal.handlers import Account
+from ferry.rehearsal.snapshot import Snapshot
 from stacks.settings import Settings
 
 
@@ -61,11 +62,12 @@ def run(account: Account, stack: Stack) -> list[Check]:
     A check that sees no resource at all fails: it proved nothing. So does one whose resource the account
     has lost, or the program did not export.
     """
+    moment = Snapshot(account)
     results = []
     for name, question in CHECKS.items():
         seen: list[Seen] = []
         try:
-            seen += question(account, stack)
+            seen += question(moment, stack)
         except (ClientError, LookupError) as error:
             seen.append(Seen("none", "an answer", f"{type(error).__name__}: {' '.join(str(error).split())}"))
         seen = seen or [Seen("none", "at least one resource", "none")]
