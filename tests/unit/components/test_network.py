@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.network import endpoint_service, subnet_cidrs, zone
 from ferry.errors import RehearsalError
+from ferry.rehearsal.checks import CHECKS, Stack, network
+from stacks.settings import Settings
+
+REPOSITORY = Path(__file__).parents[3]
 
 PROGRAM = """
     import json
@@ -142,3 +147,32 @@ def test_an_existing_vpc_gets_endpoints_and_their_group_and_nothing_else(run_pro
     assert group["IpPermissionsEgress"] == []
     gateway = ec2.describe_vpc_endpoints(Filters=[{"Name": "service-name", "Values": ["com.amazonaws.us-east-1.s3"]}])
     assert gateway["VpcEndpoints"][0]["RouteTableIds"] == [table]
+
+
+def test_an_existing_vpc_meets_every_check_of_the_network(run_program: Any, account: Any) -> None:
+    existing: dict[str, Any] = {
+        "vpc_id": "",
+        "public_subnet_ids": [],
+        "private_subnet_ids": [],
+        "private_route_table_ids": [],
+    }
+    ec2 = account.client("ec2")
+    existing["vpc_id"] = vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    for number, kind in enumerate(("public", "public", "private", "private")):
+        subnet = ec2.create_subnet(
+            VpcId=vpc, CidrBlock=f"10.9.{number}.0/24", AvailabilityZone=f"us-east-1{'ab'[number % 2]}"
+        )
+        existing[f"{kind}_subnet_ids"] += [subnet["Subnet"]["SubnetId"]]
+    existing["private_route_table_ids"] += [ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]]
+    outputs = run_program(PROGRAM, config(existing=existing)).outputs
+
+    settings = Settings.load(REPOSITORY / "stacks" / "Pulumi.dev.yaml")
+    settings = settings.model_copy(
+        update={"network": settings.network.model_validate({"existing": existing}), "region": "us-east-1"}
+    )
+    questions = [question for question in CHECKS.values() if question.__module__ == network.__name__]
+    assert len(questions) == 10
+    for question in questions:
+        seen = list(question(account, Stack(settings, outputs)))
+        assert seen
+        assert [one for one in seen if not one.passed] == []
