@@ -11,9 +11,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ferry.artefacts import Assessment, Collective, Figure, Finding, Money, Quantiles, Serving
+from ferry.artefacts import Assessment, Collective, Figure, Finding, Money, Quantiles, Serving, Synchronisation
 
 STYLE = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
+BOUND = {"exactly": "", "at least": "≥ ", "at most": "≤ ", "about": "~ "}
 BASIS_STYLE = {"measured": "green", "assumed": "yellow", "unknown": "red"}
 
 
@@ -35,6 +36,8 @@ def describe(assessment: Assessment) -> RenderableType:
             ("constraints", _constraints(assessment)),
         ),
     ]
+    if assessment.synchronisations:
+        parts += [Text("\nGradient synchronisation", style="bold"), *_synchronisations(assessment.synchronisations)]
     for service in assessment.serving:
         parts += [Text(f"\nService {service.name} on {service.engine}", style="bold"), *_service(service)]
     if missing := _unknown(assessment):
@@ -42,6 +45,42 @@ def describe(assessment: Assessment) -> RenderableType:
     parts.append(Text(f"\nFindings: {len(assessment.findings) or 'none'}", style="bold"))
     parts += [_finding(finding) for finding in assessment.findings]
     return Group(*parts)
+
+
+def _synchronisations(synchronisations: list[Synchronisation]) -> Iterator[RenderableType]:
+    """One all-reduce of all gradients an iteration: by ring and by tree, and what fits into the 12 to 18 ms of lore."""
+    table = Table("", "ranks", "gradients", "ring", "tree", "of an iteration", "basis", box=None, pad_edge=False)
+    table.padding = (0, 2)
+    for item in synchronisations:
+        bound = BOUND[item.bound]
+        share = item.share_of_iteration.value
+        table.add_row(
+            Text(item.name, style="dim"),
+            str(item.ranks),
+            _figure_value(item.gradient_bytes),
+            *(f"{bound}{_figure_value(figure)}" for figure in (item.ring_ms, item.tree_ms)),
+            "unknown" if share is None else f"{bound}{share:.1%}",
+            Text(item.ring_ms.basis, style=BASIS_STYLE[item.ring_ms.basis]),
+        )
+    yield Padding(table, (0, 0, 0, 2))
+    for item in synchronisations:
+        least, most = item.parameters_in_12_ms.value or 0.0, item.parameters_in_18_ms.value or 0.0
+        latency = item.latency_us.value
+        contrary = {"at least": "at most ", "at most": "at least ", "about": "about ", "exactly": ""}[item.bound]
+        lines = [
+            f"{item.name}: {BOUND[item.bound]}{_short(item.ms or 0.0)} ms. In 12 to 18 ms, {item.ranks} ranks on "
+            f"{_number(item.nodes, 'node')} synchronise a bfloat16 model of {contrary}{least / 1e9:.2g} to "
+            f"{most / 1e9:.2g} billion parameters "
+            f"({'latency unknown' if latency is None else f'latency {latency:.4g} µs'}, {item.busbw.value:.4g} GB/s, "
+            f"{item.busbw.source})"
+        ]
+        for fabric in item.fabrics:
+            times = "" if fabric.times_as_long is None else f", {fabric.times_as_long:.2g} times as long as here"
+            lines.append(
+                f"on {item.nodes} {' or '.join(fabric.instance_types)} ({fabric.gbit_per_s:g} Gbit/s EFA): at best "
+                f"{_figure_value(fabric.ms)}{times}"
+            )
+        yield Padding(Text("\n  ".join(lines)), (0, 0, 0, 2))
 
 
 def _service(service: Serving) -> Iterator[RenderableType]:
@@ -65,6 +104,8 @@ def _service(service: Serving) -> Iterator[RenderableType]:
         _quantiles(table, "time to first token, ms", service.metrics.ttft_ms)
         _quantiles(table, "time per token, ms", service.metrics.tpot_ms)
         _quantiles(table, "whole request, ms", service.metrics.latency_ms)
+        if service.metrics.queue_ms and service.metrics.queue_ms.mean.value is not None:
+            _quantiles(table, "of it in the queue, ms", service.metrics.queue_ms)
     if table.row_count:
         yield Padding(table, (1, 0, 0, 2))
 
@@ -79,6 +120,10 @@ def _facts(*rows: tuple[str, str | Figure]) -> RenderableType:
 def _figure(figure: Figure) -> Text:
     text = Text("" if figure.value is None else f"{_scaled(figure.value, figure.unit)} ")
     return text.append(figure.basis, style=BASIS_STYLE[figure.basis])
+
+
+def _figure_value(figure: Figure) -> str:
+    return "?" if figure.value is None else _scaled(figure.value, figure.unit)
 
 
 def _scaled(value: float, unit: str) -> str:
@@ -125,7 +170,10 @@ def _collective(collective: Collective) -> str:
 
 def _quantiles(table: Table, name: str, quantiles: Quantiles) -> None:
     figures = (quantiles.mean, quantiles.p50, quantiles.p95, quantiles.p99)
-    values = ["?" if figure.value is None else _short(figure.value) for figure in figures]
+    values = [
+        _short(figure.value) if figure.value is not None else f"> {_short(figure.at_least)}" if figure.at_least else "?"
+        for figure in figures
+    ]
     # The weakest basis of the row: one unknown quantile is worth seeing.
     basis = next(kind for kind in ("unknown", "assumed", "measured") if any(item.basis == kind for item in figures))
     table.add_row(Text(name, style="dim"), *values, Text(basis, style=BASIS_STYLE[basis]))
@@ -140,8 +188,9 @@ def _finding(finding: Finding) -> RenderableType:
 
 
 def _unknown(assessment: Assessment) -> list[str]:
-    """The places of all figures without a value, as key paths."""
-    return [place for place, item in _figures(assessment, "") if item.basis == "unknown"]
+    """The places of all figures without a value, as key paths. What a synchronisation lacks stands in its table."""
+    items = [item for item in assessment if item[0] != "synchronisations"]
+    return [place for name, part in items for place, item in _figures(part, name) if item.basis == "unknown"]
 
 
 def _figures(part: Any, place: str) -> Iterator[tuple[str, Figure | Money]]:
