@@ -49,6 +49,7 @@ def test_site_a_is_assessed_with_the_numbers_of_its_files(shared: Path) -> None:
         "gradient-synchronisation",
         "gradient-synchronisation",
         "iteration-time-unknown",
+        "metrics-since-start",
         "nccl-average-hides-large-messages",
     ]
 

@@ -169,7 +169,7 @@ def test_the_note_names_the_site_its_measurements_and_every_finding() -> None:
         assert finding.code in note
         assert finding.seen in note
     # A saved page has no time, so it gives no rate.
-    assert "serving[chat].metrics.requests_per_s" in unknown_in(note)
+    assert "serving[assistant].metrics.requests_per_s" in unknown_in(note)
     assert "costs." not in unknown_in(note)
 
 

@@ -134,19 +134,21 @@ def test_a_log_of_a_larger_cluster_is_found_and_does_not_count_as_a_measurement_
     ]
 
 
+NINE_HUNDRED = Quantiles(**{key: measured(900, "ms", "page") for key in ("mean", "p50", "p95", "p99")})
+ENGINE = EngineMetrics(
+    source="page",
+    engine="vllm",
+    ttft_ms=NINE_HUNDRED,
+    tpot_ms=NINE_HUNDRED,
+    latency_ms=NINE_HUNDRED,
+    running=unknown("requests"),
+    waiting=unknown("requests"),
+    kv_cache_use=unknown("share"),
+)
+
+
 def service(model_name: str = "m", **changes: Any) -> list[Finding]:
-    quantiles = Quantiles(**{key: measured(900, "ms", "page") for key in ("mean", "p50", "p95", "p99")})
-    engine = EngineMetrics(
-        source="page",
-        engine="vllm",
-        ttft_ms=quantiles,
-        tpot_ms=quantiles,
-        latency_ms=quantiles,
-        running=unknown("requests"),
-        waiting=unknown("requests"),
-        kv_cache_use=unknown("share"),
-    )
-    parts = {"name": "chat", "engine": "vllm", "model": MODEL, "trace": None, "metrics": engine, "slo": Slo()}
+    parts = {"name": "chat", "engine": "vllm", "model": MODEL, "trace": None, "metrics": ENGINE, "slo": Slo()}
     return crosschecks.about_service(Serving(**parts | changes), model_name)
 
 
