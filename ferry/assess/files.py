@@ -10,7 +10,6 @@ from typing import Any
 
 from ferry.errors import UnreadableInput
 
-
 LARGEST_TEXT_BYTES = 256 * 2**20
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 ARCHIVES = {
