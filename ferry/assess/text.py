@@ -11,7 +11,19 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ferry.artefacts import Assessment, Collective, Figure, Finding, Money, Quantiles, Serving, Synchronisation
+from ferry.artefacts import (
+    Assessment,
+    Collective,
+    Figure,
+    Finding,
+    GpuGroup,
+    Hourly,
+    Machine,
+    Money,
+    Quantiles,
+    Serving,
+    Synchronisation,
+)
 
 STYLE = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 BOUND = {"exactly": "", "at least": "≥ ", "at most": "≤ ", "about": "~ "}
@@ -27,6 +39,8 @@ def describe(assessment: Assessment) -> RenderableType:
             ("servers", f"{cluster.nodes} × {cluster.gpus_per_node} {cluster.accelerator}"),
             ("the machines say", cluster.accelerator_seen or "nothing: no nvidia-smi output"),
             ("GPUs busy", cluster.gpu_utilization),
+            *((f"server {'+'.join(machine.files)}"[:40], _machine(machine)) for machine in cluster.machines),
+            *((("their power", cluster.metrics.power),) if cluster.metrics else ()),
             *((f"{item.operation or 'collective'}", _collective(item)) for item in assessment.collectives),
             *(
                 (f"training {job.name}", f"{_number(job.nodes, 'node')}, {job.launcher}: stays")
@@ -108,6 +122,18 @@ def _service(service: Serving) -> Iterator[RenderableType]:
             _quantiles(table, "of it in the queue, ms", service.metrics.queue_ms)
     if table.row_count:
         yield Padding(table, (1, 0, 0, 2))
+    if service.metrics and (hourly := service.metrics.by_hour.get("requests_per_s")):
+        yield _facts(("busiest hour", _busiest(hourly)))
+
+
+def _busiest(hourly: Hourly) -> str:
+    """The hour of the day with the most, and the one with the least."""
+    known = [(value, hour) for hour, value in enumerate(hourly.values) if value is not None]
+    most, least = max(known), min(known)
+    return (
+        f"{most[1]:02}:00 with {_short(most[0])} {hourly.unit}, the quietest {least[1]:02}:00 with {_short(least[0])} "
+        f"({hourly.time_zone})"
+    )
 
 
 def _facts(*rows: tuple[str, str | Figure]) -> RenderableType:
@@ -158,6 +184,33 @@ def _constraints(assessment: Assessment) -> str:
         f"by {part.deadline}" if part.deadline else "",
     ]
     return "; ".join(part for part in said if part)
+
+
+def _machine(machine: Machine) -> str:
+    said = [f"{group.count} × {group.name or 'GPU'}{_gpu_state(group)}" for group in machine.gpus]
+    said += [f"driver {machine.driver}"] if machine.driver else []
+    said += [f"CUDA up to {machine.cuda}"] if machine.cuda else []
+    for item in machine.topologies:
+        links = (
+            f" ({item.nvlinks} links a pair)"
+            if item.nvlinks
+            else f" ({item.slowest_path})"
+            if item.slowest_path
+            else ""
+        )
+        said += [f"{item.gpus} GPUs by {item.kind}{links}"] if item.gpus > 1 else []
+    return ", ".join(said) or "nothing of its GPUs"
+
+
+def _gpu_state(group: GpuGroup) -> str:
+    parts = [
+        _scaled(group.memory_mib.value, "MiB") if group.memory_mib.value else "",
+        _scaled(group.power_w.value, "W") if group.power_w.value is not None else "",
+        f"MIG {' '.join(group.mig_instances)}".strip() if group.mig == "on" else "",
+        "ECC off" if group.ecc == "off" else "",
+        f"{group.ecc_uncorrected.value:.0f} uncorrected errors" if group.ecc_uncorrected.value else "",
+    ]
+    return f" ({', '.join(part for part in parts if part)})" if any(parts) else ""
 
 
 def _collective(collective: Collective) -> str:

@@ -40,7 +40,7 @@ def engine_metrics(
     everything = [one for page in pages for one in page.series]
     own = [one for one in everything if canonical(one.name) in known]
     if not own:
-        raise UnreadableInput(f"{source}: holds no metrics of {engine}: {_what_else(names, everything)}")
+        raise UnreadableInput(f"{source}: holds no metrics of {engine}: {_what_else(everything)}")
     model, said = _choose_model(own, names, source, served_as)
     findings = [finding for page in pages for finding in page.findings] + findings + said
     chosen = [one for one in own if _is_of(one, names, model)]
@@ -92,13 +92,13 @@ def _is_of(series: Series, names: EngineNames, model: str) -> bool:
     return names.model_label is None or series.labels.get(names.model_label, model) == model
 
 
-def _what_else(names: EngineNames, series: Sequence[Series]) -> str:
+def _what_else(series: Sequence[Series]) -> str:
     others = engines_in(series)
     if others:
         return f"they are of {', '.join(others)}; correct serving.engine"
     if any(one.name.startswith(("DCGM_", "dcgm_", "nvidia_smi_", "node_")) for one in series):
         return "they are of the machines and their GPUs; name the file under cluster.metrics"
-    return f"no name starts with {names.prefix!r}"
+    return "none of those that Ferry knows"
 
 
 def _each_process_once(pages: Sequence[Page]) -> tuple[list[Page], list[Finding]]:

@@ -60,7 +60,6 @@ class EngineNames:
     """Distributions in ms (histograms, or summaries), gauges, and counters."""
 
     model_label: str | None
-    prefix: str
     ttft: tuple[Metric, ...] = ()
     tpot: tuple[Metric, ...] = ()
     latency: tuple[Metric, ...] = ()
@@ -92,7 +91,6 @@ class EngineNames:
 ENGINES = {
     "vllm": EngineNames(
         model_label="model_name",
-        prefix="vllm:",
         ttft=_milli("vllm:time_to_first_token_seconds"),
         # V1 replaced the time per token by a mean per request and a gap per token.
         tpot=_milli(
@@ -113,7 +111,6 @@ ENGINES = {
     ),
     "sglang": EngineNames(
         model_label="model_name",
-        prefix="sglang:",
         ttft=_milli("sglang:time_to_first_token_seconds"),
         tpot=_milli(
             "sglang:request_time_per_output_token_seconds",
@@ -132,7 +129,6 @@ ENGINES = {
     ),
     "tgi": EngineNames(
         model_label=None,
-        prefix="tgi_",
         tpot=_milli("tgi_request_mean_time_per_token_duration"),
         latency=_milli("tgi_request_duration"),
         queue=_milli("tgi_request_queue_duration"),
@@ -145,7 +141,6 @@ ENGINES = {
     ),
     "triton": EngineNames(
         model_label="model",
-        prefix="nv_",
         # The first response of a decoupled model is its first chunk of text.
         ttft=_names("nv_inference_first_response_histogram_ms"),
         latency=(Metric("nv_inference_request_summary_us", 0.001), Metric("nv_inference_request_duration_us", 0.001)),
@@ -166,7 +161,6 @@ ENGINES = {
     ),
     "tensorrt-llm": EngineNames(
         model_label="model_name",
-        prefix="trtllm_",
         ttft=_milli("trtllm_time_to_first_token_seconds"),
         tpot=_milli("trtllm_time_per_output_token_seconds"),
         latency=_milli("trtllm_e2e_request_latency_seconds"),
@@ -178,7 +172,6 @@ ENGINES = {
     ),
     "ollama": EngineNames(
         model_label="model",
-        prefix="ollama_",
         ttft=_milli("ollama_time_to_first_token_seconds"),
         tpot=_milli("ollama_time_per_token_seconds"),
         latency=_milli("ollama_request_duration_seconds", "ollama_response_seconds"),

@@ -17,6 +17,7 @@ from ferry.assess.prometheus.series import LATEST_S, Page, Point, Series
 from ferry.errors import UnreadableInput
 
 LONGEST_LINE = 64 * 1024
+SAVE = "save a page of values: curl -s http://ENGINE:8000/metrics > metrics.txt"
 KNOWN = re.compile(r"(?:ray_)?(?:vllm|sglang)[:_]|tgi_|nv_|trtllm_|ollama_|DCGM_FI_|dcgm_|nvidia_smi_|node_")
 """What belongs to Ferry's metrics. Others are read for their shape and not kept."""
 KEPT_TOO = frozenset({"process_start_time_seconds"})
@@ -42,6 +43,7 @@ class _Found:
 
     points: dict[tuple[str, tuple[tuple[str, str], ...]], list[tuple[int, Point]]] = field(default_factory=dict)
     samples: int = 0
+    others: dict[str, None] = field(default_factory=dict)
     families: set[str] = field(default_factory=set)
     histogram: str = ""
     damaged: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -71,6 +73,9 @@ def parse(text: str, file: str) -> Page:
         for (name, labels), points in found.points.items()
         if family_of(name) not in lost
     ]
+    if not found.points and not found.damaged:
+        names = ", ".join(list(found.others)[:3])
+        raise UnreadableInput(f"{file}: holds {names}, and no metric that Ferry knows; {SAVE}")
     page = Page(file, "page", series)
     page.findings.extend(_findings(found, text, file, number))
     return page
@@ -103,6 +108,7 @@ def _line(found: _Found, number: int, line: str, seconds: float) -> None:
         if found.histogram and KNOWN.match(found.histogram) and family_of(name) != family_of(found.histogram):
             found.strays.append((found.histogram, family_of(name), number, line))
     if not KNOWN.match(name) and name not in KEPT_TOO:
+        found.others[name] = None
         return
     (family,) = text_string_to_metric_families(match["sample"])
     sample = family.samples[0]
@@ -180,25 +186,24 @@ def _findings(found: _Found, text: str, file: str, lines: int) -> list[Finding]:
 
 
 def _why_none(found: _Found, text: str, file: str) -> str:
-    save = "save a page of values: curl -s http://ENGINE:8000/metrics > metrics.txt"
     start = text.lstrip("\ufeff \t\r\n")
     if not start:
-        return f"{file}: is empty; {save}"
+        return f"{file}: is empty; {SAVE}"
     if re.match(r"<!doctype|<\?xml|<html", start, re.IGNORECASE):
-        return f"{file}: is a web page, perhaps a login; {save}"
+        return f"{file}: is a web page, perhaps a login; {SAVE}"
     if re.search(r"^(?:scrape_configs|remote_write|rule_files|alerting):", text, re.MULTILINE):
-        return f"{file}: is the configuration of a Prometheus server, not its metrics; {save}, or give prometheus.url"
+        return f"{file}: is the configuration of a Prometheus server, not its metrics; {SAVE}, or give prometheus.url"
     if re.search(r"^groups:", text, re.MULTILINE):
-        return f"{file}: is a file of Prometheus rules, not metrics; {save}"
+        return f"{file}: is a file of Prometheus rules, not metrics; {SAVE}"
     if found.damaged:
         number, line = next(iter(found.damaged.values()))
-        return f"{file}:{number}: {_short(line)!r} is not Prometheus's text format, or is cut off; {save}"
+        return f"{file}:{number}: {_short(line)!r} is not Prometheus's text format, or is cut off; {SAVE}"
     named = Counter(match[0] for match in re.finditer(rf"\b(?:{KNOWN.pattern})[a-zA-Z0-9_:]+", text))
     if named:
         names = ", ".join(list(named)[:3])
-        return f"{file}: names {len(named)} metrics ({names}{', …' if len(named) > 3 else ''}) and no value; {save}"
+        return f"{file}: names {len(named)} metrics ({names}{', …' if len(named) > 3 else ''}) and no value; {SAVE}"
     number, line = found.around[0] if found.around else (1, start)
-    return f"{file}:{number}: {_short(line)!r} is not Prometheus's text format; {save}"
+    return f"{file}:{number}: {_short(line)!r} is not Prometheus's text format; {SAVE}"
 
 
 def _short(line: str) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,7 @@ def test_the_example_site_is_assessed_with_exact_values() -> None:
     assert service.metrics.ttft_ms.p99.value == 496.492452345
     assert service.metrics.running.value == 4
     assert [(finding.severity, finding.code) for finding in made.findings] == [
+        ("warning", "gpu-driver-old"),
         ("warning", "weights-not-here"),
         ("info", "gpus-mostly-idle"),
         ("info", "gradient-synchronisation"),
@@ -194,6 +196,16 @@ def test_the_note_lists_what_is_unknown(change_site: Edit) -> None:
     note = spoken(assess(change_site(lambda site: site["costs"].pop("cooling"))))
     assert "costs.cooling" in unknown_in(note)
     assert "12 of 13 items stated, in USD" in note
+
+
+def test_the_note_tells_the_busiest_hour(site: Path, change_site: Edit) -> None:
+    # Midnight UTC is 19:00 in New York; an answer to query_range of a counter.
+    pairs = [[1700006400 + 1800 * step, str(count)] for step, count in enumerate((0, 3600, 7200, 7300, 7400))]
+    labels = {"__name__": "vllm:request_success_total", "model_name": "m"}
+    answer = {"resultType": "matrix", "result": [{"metric": labels, "values": pairs}]}
+    (site.parent / "metrics.txt").write_text(json.dumps({"status": "success", "data": answer}))
+    note = spoken(assess(change_site(lambda site: None)))
+    assert "busiest hour  19:00 with 2 requests/s, the quietest 20:00 with 0.05556 (America/New_York)" in note
 
 
 def test_what_looks_like_markup_is_printed_as_it_stands(change_site: Edit) -> None:

@@ -137,8 +137,9 @@ def test_of_several_models_the_one_named_like_the_service_is_assessed() -> None:
     [
         (
             "# TYPE go_goroutines gauge\ngo_goroutines 5\n",
-            "page: holds no metrics of vllm: no name starts with 'vllm:'",
+            "page: holds go_goroutines, and no metric that Ferry knows",
         ),
+        ("vllm:lora_requests_info 5\n", "page: holds no metrics of vllm: none of those that Ferry knows"),
         ("node_load1 0.5\n", "they are of the machines and their GPUs; name the file under cluster.metrics"),
         ('sglang_num_running_reqs{model_name="m"} 5\n', "they are of sglang; correct serving.engine"),
         ("", "page: is empty"),

@@ -70,6 +70,7 @@ def test_one_series_at_several_times_is_one_series() -> None:
 def test_the_same_series_twice_is_said_and_never_averaged() -> None:
     page = parse(f'{RUNNING}{{gpu="0"}} 2\n{RUNNING}{{gpu="0"}} 4\n', "p")
     assert values(page) == {f"{RUNNING}[('gpu', '0')]": 4.0}
+    assert [len(one.points) for one in page.series] == [1]
     assert [(finding.code, finding.where) for finding in page.findings] == [("metrics-repeated-series", "p:2")]
 
 

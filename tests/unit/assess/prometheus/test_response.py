@@ -109,7 +109,7 @@ def test_the_nan_of_an_idle_server_is_dropped_and_said() -> None:
         ('{"status":"success","data":["up","down"]}', "is a list of 2 names (up, down, …), not values"),
         ('{"status":"success","data":[{"__name__":"up"}]}', "is a list of 1 series without values"),
         ('{"status":"success","data":{"activeTargets":[{"health":"down"},{"health":"up"}]}}', "2 scraped, 1 of them"),
-        ('{"status":"success","data":{"up":[{"type":"gauge","help":""}]}}', "metadata (type and help of 1 metrics: up)"),
+        ('{"status":"success","data":{"up":[{"type":"gauge","help":""}]}}', "type and help of 1 metrics: up"),
         ('{"status":"success","data":{"groups":[]}}', "is a list of alerts or rules"),
         ('{"results":{"A":{"frames":[]}}}', "is an answer of Grafana"),
         ('{"model_type":"llama"}', "is JSON, and no answer of Prometheus: keys model_type"),
