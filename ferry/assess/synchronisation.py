@@ -87,20 +87,18 @@ def synchronisations(
 
 
 def choose(cluster: Cluster, collectives: Sequence[Collective], job: Job) -> Fit | None:
-    """The log to go by: one that can be of this cluster, of as many ranks as the job, over nodes where the job is."""
+    """The log to go by: one of this cluster, over nodes where the job is, of the job's ranks or the nearest."""
     fits = [fit for item in collectives if (fit := fit_of(item, cluster)) is not None]
     if not fits:
         return None
     several = job.nodes > 1
 
-    def merit(fit: Fit) -> tuple[bool, bool, bool, bool, float, int]:
+    def merit(fit: Fit) -> tuple[bool, bool, float, int]:
         ranks = fit.collective.ranks or 0
         distance = abs(math.log2(ranks / job.ranks)) if ranks else math.inf
         return (
             fit.own,
-            ranks == job.ranks,
             not several or fit.spans,
-            fit.collective.largest_message_bytes >= LARGE_BYTES,
             -distance,
             fit.collective.largest_message_bytes,
         )

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from ferry.assess.collectives import json_report, nccl_tests, nccom
 from ferry.assess.collectives.facts import MEASURE, CollectiveLog
+from ferry.assess.collectives.rows import LONGEST_LINE
 
 __all__ = ["MEASURE", "CollectiveLog", "parse"]
 
 
 def parse(text: str, file: str) -> CollectiveLog:
     """Read all runs of a file of any of these kinds. Raises UnreadableInput when it holds no whole one."""
-    if text.lstrip()[:1] == "{":
+    if text[:LONGEST_LINE].lstrip()[:1] == "{":
         return json_report.parse(text, file)
-    if nccom.SPEAKS.search(text):
+    if any(mark in text for mark in nccom.MARKS):
         return nccom.parse(text, file)
     return nccl_tests.parse(text, file)

@@ -46,7 +46,7 @@ def parse(text: str, file: str) -> CollectiveLog:
     """Read all runs of a log. Raises UnreadableInput when it holds no whole one, with the log's own reason."""
     reading = _Reading(file)
     for number, line in enumerate(rows.lines(text), 1):
-        reading.line(ANSI.sub("", line), number)
+        reading.line(ANSI.sub("", line) if "\x1b" in line else line, number)
     return reading.end()
 
 
@@ -73,7 +73,7 @@ class _Reading:
             if self.run.started:
                 self._new_run(f"another table starts in line {number}")
             self.run.columns, self.run.header = header, where
-        elif rows.ROW_START.search(line):
+        elif rows.ROW_START.search(before_nccl(line)):
             self._row(line, where)
         elif "Out of bounds" in line and (match := OUT_OF_BOUNDS.search(line)):
             self.run.out_of_bounds = int(match[1])
@@ -173,8 +173,8 @@ class _Reading:
 
 def before_nccl(line: str) -> str:
     """What stands before a line of NCCL's, `host:pid:tid [gpu] file.cc:63 NCCL WARN`; its host may touch a number."""
-    match = NCCL_LINE.search(line)
-    if not match:
+    match = NCCL_LINE.search(line) if "NCCL " in line else None
+    if match is None:
         return line
     words = line[: match.start()].split(" ")
     words.pop()

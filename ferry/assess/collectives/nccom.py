@@ -27,7 +27,8 @@ OPERATION = re.compile(
     r"\b(all_reduce|allr|all_gather|allg|reduce_scatter|redsct|sendrecv|alltoallv|alltoall|permute)\b"
 )
 NAMES = {"allr": "all_reduce", "allg": "all_gather", "redsct": "reduce_scatter"}
-SPEAKS = re.compile(r"size\(B\)\s+count\(elems\)|\bnccom-test\s+-|\bneuron-bench\b|Neuron DKMS Driver")
+MARKS = ("size(B)", "nccom-test -", "neuron-bench", "Neuron DKMS Driver")
+"""What only nccom-test prints, or those who call it."""
 AVERAGE = re.compile(r"\bAvg bus bandwidth:\s*(\S+?)\s*GB/s")
 ROW_START = re.compile(r"(?:^|[\s:>|\]])(\d{1,18})\s+(?=\d|Failure)")
 FAILURE = re.compile(r"(Failure running neuron-bench.*|\d+ errors? found.*|Neuron DKMS Driver is not running.*)")

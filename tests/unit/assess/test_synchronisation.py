@@ -121,6 +121,9 @@ def test_the_log_of_as_many_ranks_as_the_job_is_chosen_whatever_its_bandwidth() 
 def test_a_log_over_nodes_is_preferred_to_one_inside_a_node_and_one_that_cannot_be_of_this_cluster_comes_last() -> None:
     assert made([run(8, 300), run(16, 150)], job(4), nodes=4)[0].busbw.value == pytest.approx(150)
     assert made([run(8, 300), run(96, 400)], job(4), nodes=4)[0].busbw.value == pytest.approx(300)
+    # As far from 16 ranks as each other, and what is between the nodes is in one of them only.
+    assert made([run(8, 300), run(32, 150)], job(2), nodes=4)[0].busbw.value == pytest.approx(150)
+    assert made([run(4, 300), run(16, 150)], job(2, data_parallel=4))[0].busbw.value == pytest.approx(150)
     (foreign,) = made([run(96, 400)], job(4), nodes=4)
     assert (foreign.busbw.value, foreign.ring_ms.basis) == (pytest.approx(400), "assumed")
     assert foreign.ring_ms.source == "nccl.log:8, 96 ranks, scaled to 32"

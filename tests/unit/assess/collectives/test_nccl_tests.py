@@ -86,10 +86,31 @@ def test_results_that_were_not_checked_are_unknown_not_zero() -> None:
     assert run.wrong is None
 
 
-@pytest.mark.parametrize("prefix", ["0: ", "[1,0]<stdout>:", "launcher-0 | ", "2026-01-02T03:04:05Z ", "    "])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "0: ",
+        " 00: ",
+        "[0] ",
+        "[1,0]<stdout>:",
+        "[prterun-node-a-71@1,0]<stdout>: ",
+        "Mon Jan  5 12:00:00 2026<stdout>:",
+        "launcher-0 | ",
+        "[pod/nccl-test-launcher-lnnrw/launcher] ",
+        "2026-01-02T03:04:05Z ",
+        "2026-01-02T03:04:05.123456789Z stdout F ",
+        "\x1b[32mnode-a\x1b[0m: ",
+        "    ",
+        "> ",
+    ],
+)
 def test_what_a_launcher_puts_before_each_line_is_passed_over(prefix: str) -> None:
     text = "".join(f"{prefix}{line}\n" for line in MODERN.splitlines())
     assert parse(text, "log") == parse(MODERN, "log")
+
+
+def test_line_ends_of_windows_are_line_ends() -> None:
+    assert parse(MODERN.replace("\n", "\r\n"), "log") == parse(MODERN, "log")
 
 
 def test_a_log_without_comment_marks_is_read() -> None:
@@ -407,6 +428,24 @@ def test_a_name_in_the_file_that_the_bandwidths_contradict_is_not_believed() -> 
     log = parse("as with all_gather_perf above\n" + MODERN, "log")
     assert log.collectives[0].operation == "all_reduce"
     assert "nccl-operation-contradicts" in [finding.code for finding in log.findings]
+
+
+def test_an_all_reduce_by_name_with_the_bandwidths_of_another_operation_is_none() -> None:
+    half = "838.9   40.00   30.00   0"
+    text = table(f"    33554432       8388608     float     sum     -1    {half}    {half}")
+    log = parse("$ all_reduce_perf -b 32M\n" + text, "log")
+    assert log.collectives[0].operation is None
+    assert "nccl-operation-contradicts" in [finding.code for finding in log.findings]
+
+
+def test_a_table_whose_columns_mean_something_else_is_read_with_a_finding() -> None:
+    log = parse(MODERN.replace(" 400.0 ", " 800.0 ").replace(" 838.9 ", "1638.9 "), "log")
+    (finding,) = [finding for finding in log.findings if finding.code == "nccl-columns-contradict"]
+    assert (finding.where, finding.seen) == (
+        "log:13",
+        "in 2 of 2 rows; the first: 8388608 bytes in 800 µs are not 20 GB/s",
+    )
+    assert log.collectives[0].sizes == 2
 
 
 def test_the_concluding_line_names_the_operation() -> None:
