@@ -1,7 +1,7 @@
 """Speaks to a live Prometheus server: instant and range queries of its HTTP API, with the user's authentication.
 
-Secrets are read from the environment, sent to this address only (redirects are refused), and never shown. Works with
-what answers like Prometheus: Thanos, Mimir, VictoriaMetrics.
+Secrets are read from the environment, sent to this address only (redirects are refused), and never shown. Tested
+with Prometheus; Thanos, Mimir and VictoriaMetrics offer the same API.
 """
 
 from __future__ import annotations
