@@ -72,7 +72,7 @@ class _Reading:
         serving = [self._service(part) for part in site.serving]
         costs = _costs(site.costs)
         self.findings += [finding for log in logs for finding in log.findings]
-        self.findings += gpus.about_readings(readings, cluster)
+        self.findings += gpus.about_machines(machines, cluster)
         self.findings += crosschecks.about_gpus(cluster, samples)
         self.findings += crosschecks.about_cluster_metrics(cluster)
         self.findings += crosschecks.about_network(cluster, logs, training)

@@ -94,7 +94,8 @@ class ClusterPart(Part):
     accelerator: str = Field(min_length=1, description="A100-SXM4-80GB")
     purchased: date | None = None
     nvidia_smi: list[OnePath] = Field(
-        default=[], description="output of nvidia-smi --query-gpu=… --format=csv, any nodes"
+        default=[],
+        description="outputs of nvidia-smi (CSV, -q, -q -x, topo -m, dmon, …), rocm-smi or amd-smi, any nodes",
     )
     nccl_tests: list[OnePath] = Field(default=[], description="output of nccl-tests")
     metrics: list[OnePath] = Field(

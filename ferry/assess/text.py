@@ -241,9 +241,13 @@ def _finding(finding: Finding) -> RenderableType:
 
 
 def _unknown(assessment: Assessment) -> list[str]:
-    """The places of all figures without a value, as key paths. What a synchronisation lacks stands in its table."""
+    """The places of all figures without a value, as key paths.
+
+    What a synchronisation lacks stands in its table, and what an output of nvidia-smi lacks in a finding.
+    """
     items = [item for item in assessment if item[0] != "synchronisations"]
-    return [place for name, part in items for place, item in _figures(part, name) if item.basis == "unknown"]
+    places = [place for name, part in items for place, item in _figures(part, name) if item.basis == "unknown"]
+    return [place for place in places if not place.startswith("cluster.machines")]
 
 
 def _figures(part: Any, place: str) -> Iterator[tuple[str, Figure | Money]]:

@@ -8,11 +8,15 @@ from typing import Literal
 
 from ferry.artefacts import Cluster, Finding
 from ferry.assess.gpus.drivers import about_driver
+from ferry.assess.gpus.machines import copies_of
 from ferry.assess.gpus.names import stated_memory_gib
 from ferry.assess.gpus.reading import Gpu, Reading
 from ferry.assess.gpus.topology import summarise
 
 THERMAL = {"hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown", "hw_power_brake_slowdown", "thermal_violation"}
+AMD = {"rocm-smi", "amd-smi"}
+WHOLE = {"nvidia-smi", "nvidia-smi -q", "nvidia-smi -q -x", "nvidia-smi -L", "nvidia-smi topo -m", "rocm-smi"}
+"""Outputs that name all GPUs of a server, unless they are limited with `-i`."""
 MEMORY_TOLERANCE = 0.15
 """A driver shows less than is sold: 79.6 GiB of an `80GB`, 44.5 of a 48 GB card with ECC in its own memory."""
 
@@ -29,21 +33,31 @@ class Rule:
     place: Callable[[Gpu], str | None]
 
 
-def about_readings(readings: Sequence[Reading], cluster: Cluster) -> list[Finding]:
-    """Everything that is said of the machines' GPUs but not of how busy they are."""
+def about_machines(machines: Sequence[Sequence[Reading]], cluster: Cluster) -> list[Finding]:
+    """Everything that is said of the servers' GPUs but not of how busy they are. One finding a server and matter."""
+    readings = [reading for group in machines for reading in group]
     found = [finding for reading in readings for finding in reading.findings]
-    for reading in readings:
-        nvidia = not {"rocm-smi", "amd-smi"} & set(reading.kinds)
-        if reading.driver and nvidia:
-            found += about_driver(reading.driver.value, reading.driver.where)
+    found += _about_drivers(readings)
+    found += _about_gaps(machines)
+    for group in machines:
+        gpus = copies_of(group)
         for rule in RULES:
-            places = {gpu.label: place for gpu in reading.gpus if (place := rule.place(gpu))}
+            places = {_label(copies): place for copies in gpus if (place := _place(rule, copies))}
             if places:
                 found.append(_finding(rule, places))
-        found += _about_count(reading, cluster)
-        found += _about_memory(reading, cluster)
-        found += _about_several_topologies(reading)
-    return [*found, *_about_differing_drivers(readings)]
+        found += _about_count(group, cluster)
+        found += _about_memory(gpus, cluster)
+        for reading in group:
+            found += _about_several_topologies(reading)
+    return found
+
+
+def _label(copies: Sequence[Gpu]) -> str:
+    return next((gpu.label for gpu in copies if gpu.index is not None), copies[0].label)
+
+
+def _place(rule: Rule, copies: Sequence[Gpu]) -> str | None:
+    return next((place for gpu in copies if (place := rule.place(gpu))), None)
 
 
 def _finding(rule: Rule, places: dict[str, str]) -> Finding:
@@ -223,11 +237,15 @@ RULES = (
 )
 
 
-def _about_count(reading: Reading, cluster: Cluster) -> list[Finding]:
-    """More or fewer GPUs than site.yaml says: only where an output names all of a server's."""
-    whole = {"nvidia-smi", "nvidia-smi -q", "nvidia-smi -q -x", "nvidia-smi -L", "rocm-smi", "nvidia-smi topo -m"}
-    counts = [(len(reading.gpus), reading.gpus[0].where)] if reading.gpus else []
-    counts += [(matrix.gpus, matrix.where) for matrix in reading.matrices]
+def _about_count(group: Sequence[Reading], cluster: Cluster) -> list[Finding]:
+    """More or fewer GPUs than site.yaml says: fewer only where an output names all of a server's."""
+    counts: dict[int, str] = {}
+    for reading in group:
+        whole = WHOLE & set(reading.kinds)
+        named = [(len(reading.gpus), reading.gpus[0].where)] if reading.gpus else []
+        for count, where in [*named, *((matrix.gpus, matrix.where) for matrix in reading.matrices)]:
+            if count > cluster.gpus_per_node or (count < cluster.gpus_per_node and whole):
+                counts.setdefault(count, where)
     return [
         Finding(
             severity="warning",
@@ -237,15 +255,14 @@ def _about_count(reading: Reading, cluster: Cluster) -> list[Finding]:
             means="a card has failed or is hidden, the output was limited to some, or it is of another server",
             remedy="nvidia-smi -L on the server; correct cluster.gpus_per_node, or repair what is missing",
         )
-        for count, where in dict(reversed(counts)).items()
-        if count > cluster.gpus_per_node or (count < cluster.gpus_per_node and whole & set(reading.kinds))
+        for count, where in counts.items()
     ]
 
 
-def _about_memory(reading: Reading, cluster: Cluster) -> list[Finding]:
+def _about_memory(gpus: Sequence[Sequence[Gpu]], cluster: Cluster) -> list[Finding]:
     stated = stated_memory_gib(cluster.accelerator)
-    for gpu in reading.gpus:
-        memory = gpu.numbers.get("memory_mib")
+    for copies in gpus:
+        memory = next((gpu.numbers["memory_mib"] for gpu in copies if "memory_mib" in gpu.numbers), None)
         if stated and memory and abs(memory.value / 1024 / stated - 1) > MEMORY_TOLERANCE:
             return [
                 Finding(
@@ -276,17 +293,51 @@ def _about_several_topologies(reading: Reading) -> list[Finding]:
     ]
 
 
-def _about_differing_drivers(readings: Sequence[Reading]) -> list[Finding]:
-    drivers = {reading.driver.value: reading.driver.where for reading in readings if reading.driver}
-    if len(drivers) < 2:
+def _about_gaps(machines: Sequence[Sequence[Reading]]) -> list[Finding]:
+    """What no output says: the memory errors of GPUs, and how they are linked."""
+    seen = [group for group in machines if any(reading.gpus for reading in group)]
+    silent = [group for group in seen if not any(_tells_of_errors(gpu) for reading in group for gpu in reading.gpus)]
+    linked = any(reading.matrices for group in machines for reading in group)
+    several = any(len(reading.gpus) > 1 for group in seen for reading in group)
+    lacks = [f"memory errors of {len(silent)} of {len(seen)} servers"] if silent else []
+    lacks += ["how GPUs are linked"] if several and not linked else []
+    if not lacks:
         return []
     return [
         Finding(
-            severity="warning",
-            code="gpu-drivers-differ",
-            seen=", ".join(drivers),
-            where=", ".join(drivers.values()),
-            means="the servers are not alike: a measurement on one does not hold for the others",
-            remedy="install one driver on all of them, or name the files of one cluster only",
+            severity="info",
+            code="gpu-state-not-measured",
+            seen=f"no output tells {' and '.join(lacks)}",
+            where=", ".join(reading.file for group in (silent or seen)[:4] for reading in group),
+            means="a failing card, MIG or a slow link on the servers that stay would go unnoticed",
+            remedy="on each node: nvidia-smi -q -x > NODE.xml and nvidia-smi topo -m > NODE_topo.txt, named under "
+            "cluster.nvidia_smi",
         )
     ]
+
+
+def _tells_of_errors(gpu: Gpu) -> bool:
+    return "ecc" in gpu.flags or "ecc_volatile" in gpu.numbers
+
+
+def _about_drivers(readings: Sequence[Reading]) -> list[Finding]:
+    """What each version means, once, and that there are several."""
+    drivers: dict[str, list[str]] = {}
+    for reading in readings:
+        if reading.driver:
+            drivers.setdefault(reading.driver.value, []).append(reading.driver.where)
+    amd = {reading.driver.value for reading in readings if reading.driver and AMD & set(reading.kinds)}
+    places = {version: ", ".join(where[:4]) + (", …" if len(where) > 4 else "") for version, where in drivers.items()}
+    found = [item for version in drivers if version not in amd for item in about_driver(version, places[version])]
+    if len(drivers) > 1:
+        found.append(
+            Finding(
+                severity="warning",
+                code="gpu-drivers-differ",
+                seen=", ".join(drivers),
+                where=", ".join(places.values()),
+                means="the servers are not alike: a measurement on one does not hold for the others",
+                remedy="install one driver on all of them, or name the files of one cluster only",
+            )
+        )
+    return found

@@ -56,12 +56,16 @@ def samples_of(group: Sequence[Reading]) -> GpuSamples:
     )
 
 
+def copies_of(group: Sequence[Reading]) -> list[tuple[Gpu, ...]]:
+    """Each GPU of one server, as each of its files describes it; by the file that names most."""
+    widest = max(group, key=lambda reading: (len(reading.gpus), any(gpu.texts for gpu in reading.gpus)))
+    return [(gpu, *_same(gpu, group, widest)) for gpu in widest.gpus]
+
+
 def machine(group: Sequence[Reading]) -> Machine:
     """The facts of one server."""
-    widest = max(group, key=lambda reading: (len(reading.gpus), any(gpu.texts for gpu in reading.gpus)))
-    gpus = [(gpu, *_same(gpu, group, widest)) for gpu in widest.gpus]
     kinds: dict[tuple[object, ...], list[tuple[Gpu, ...]]] = {}
-    for copies in gpus:
+    for copies in copies_of(group):
         key = (_text(copies, "name"), _number(copies, "memory_mib"), _flag(copies, "mig"), _flag(copies, "ecc"))
         kinds.setdefault(key, []).append(copies)
     driver = next((reading.driver for reading in group if reading.driver), None)

@@ -46,6 +46,7 @@ def test_site_a_is_assessed_with_the_numbers_of_its_files(shared: Path) -> None:
         "nccl-more-ranks-than-gpus",
         "no-collective-over-nodes",
         "weights-not-here",
+        "gpu-driver-new-feature-branch",
         "gradient-synchronisation",
         "gradient-synchronisation",
         "iteration-time-unknown",

@@ -45,6 +45,7 @@ def test_the_example_site_is_assessed_with_exact_values() -> None:
     assert [(finding.severity, finding.code) for finding in made.findings] == [
         ("warning", "gpu-driver-old"),
         ("warning", "weights-not-here"),
+        ("info", "gpu-state-not-measured"),
         ("info", "gpus-mostly-idle"),
         ("info", "gradient-synchronisation"),
         ("info", "gradient-synchronisation"),
