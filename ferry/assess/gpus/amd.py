@@ -140,7 +140,7 @@ def _matrix(links: dict[tuple[int, int], str], cards: int, where: str, reading: 
     devices = 1 + max(max(pair) for pair in links)
     both = {**links, **{pair[::-1]: link for pair, link in links.items()}}
     if devices != cards:
-        reading.findings.append(
+        reading.find(
             Finding(
                 severity="warning",
                 code="gpu-count-contradicts-itself",

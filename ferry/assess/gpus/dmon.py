@@ -52,7 +52,7 @@ def _row(words: list[str], columns: list[str], at: int, reading: Reading) -> Non
     where = reading.at(at + 1)
     values = dict(zip(columns, words, strict=False))
     if len(words) != len(columns) or not is_whole(values["gpu"]):
-        reading.unreadable.append(Seen(" ".join(words)[:60], where))
+        reading.damaged(" ".join(words), where)
         return
     gpu = reading.gpu(where, index=int(values["gpu"]))
     gpu.seen += 1

@@ -17,6 +17,7 @@ VERSION = re.compile(r"(NVIDIA-SMI|NVML|DRIVER|KMD|CUDA UMD|CUDA) version +: *(.
 IN_MIG = "nvlink queries are not supported for devices in mig mode"
 ALL_DOWN = "unable to retrieve nvlink information as all links are inactive"
 LONGEST_ROW = 300
+MOST_COUNTERS = 1000
 
 
 def read(lines: Sequence[str], start: int, reading: Reading) -> int:
@@ -77,10 +78,10 @@ def _detail(content: str, gpu: Gpu, reading: Reading, where: str) -> bool:
     if speed := SPEED.fullmatch(content):
         gpu.links[int(speed[1])] = float(speed[2] or 0)
     elif counter := COUNTER.fullmatch(link[2]):
-        if int(counter[2]):
+        if int(counter[2]) and len(gpu.link_errors) < MOST_COUNTERS:
             gpu.link_errors[f"link {link[1]} {counter[1]}"] = int(counter[2])
     elif "GB/s" in content or not link[2]:
-        reading.unreadable.append(Seen(content[:60], where))
+        reading.damaged(content, where)
     return True
 
 

@@ -25,7 +25,10 @@ READERS: tuple[Reader, ...] = (
     query.read,
     query.read_without_heading,
 )
-LARGEST_BYTES = 64 * 2**20
+LARGEST_BYTES = 128 * 2**20
+"""A day of `-l 1` on eight GPUs is 70 MB."""
+MOST_LINES = 2_000_000
+MOST_FAILURES = 10
 FAILURES = (
     "nvidia-smi has failed",
     "failed to initialize nvml",
@@ -53,9 +56,12 @@ PROMPT = re.compile(r"(?:\S{1,60})?[$#>] ?(?:sudo )?(?:nvidia-smi|rocm-smi|amd-s
 def parse(text: str, file: str) -> Reading:
     """Read a text. Raises UnreadableInput when nothing in it is of a known kind, or when a part is cut off."""
     reading = Reading(file)
+    if text.count("\n") > MOST_LINES:
+        raise UnreadableInput(f"{file}: has more than {MOST_LINES} lines; give a part of it, or sample less often")
     lines = list(logical_lines(text))
     if json := _json(lines):
         amd.read("\n".join(lines[json - 1 :]), json, reading)
+        reading.findings += _about_damage(reading)
         return reading
     failures: list[Seen[str]] = []
     at = 0
@@ -86,7 +92,7 @@ def _json(lines: Sequence[str]) -> int:
 def _pass_over(line: str, number: int, reading: Reading, failures: list[Seen[str]]) -> None:
     content = line[:1000].strip()
     if any(failure in content.casefold() for failure in FAILURES):
-        failures.append(Seen(" ".join(content.split())[:160], reading.at(number)))
+        failures += [Seen(" ".join(content.split())[:160], reading.at(number))][: MOST_FAILURES - len(failures)]
     elif content and not NOISE.fullmatch(content[:300]) and not PROMPT.fullmatch(content[:300]):
         reading.ignored(number, content)
 
@@ -112,14 +118,14 @@ def _about_failures(failures: Sequence[Seen[str]]) -> list[Finding]:
             means="a GPU of this server does not answer; it neither serves nor trains until that is repaired",
             remedy="dmesg | grep -i xid names the fault; reset the GPU or restart the server, then measure again",
         )
-        for failure in failures[:10]
+        for failure in failures
     ]
 
 
 def _about_damage(reading: Reading) -> list[Finding]:
     found: list[Finding] = []
     if reading.unreadable:
-        first, more = reading.unreadable[0], len(reading.unreadable) - 1
+        first, more = reading.unreadable, reading.unreadable_count - 1
         found.append(
             Finding(
                 severity="warning",
@@ -131,15 +137,25 @@ def _about_damage(reading: Reading) -> list[Finding]:
             )
         )
     if reading.ill:
-        places = ", ".join(dict.fromkeys(seen.where for seen in reading.ill[:5]))
         found.append(
             Finding(
                 severity="critical",
                 code="gpu-reports-error",
-                seen=_printable(reading.ill[0].value),
-                where=places,
+                seen=_printable(reading.ill.value),
+                where=reading.ill.where,
                 means="the driver cannot read this GPU; it neither serves nor trains until that is repaired",
                 remedy="dmesg | grep -i xid names the fault; reset the GPU or restart the server, then measure again",
+            )
+        )
+    if reading.twice:
+        found.append(
+            Finding(
+                severity="warning",
+                code="gpu-index-twice",
+                seen=_printable(reading.twice.value),
+                where=reading.twice.where,
+                means="the file is of several servers, or damaged: how many GPUs it describes is in doubt",
+                remedy="give one file a server",
             )
         )
     if reading.attached and reading.attached.value != len(reading.gpus):
@@ -154,7 +170,7 @@ def _about_damage(reading: Reading) -> list[Finding]:
             )
         )
     if reading.other_text:
-        first, lines = reading.other_text[0], len(reading.other_text)
+        first, lines = reading.other_text, reading.other_text_count
         found.append(
             Finding(
                 severity="info",

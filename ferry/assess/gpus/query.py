@@ -35,6 +35,8 @@ REASON_BITS = {
 UUID = re.compile(r"GPU-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 BUS = re.compile(r"[0-9A-Fa-f]{8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f]")
 NAME = re.compile(r"(?:NVIDIA|Tesla|GeForce|Quadro|GRID|TITAN)\b.{1,80}")
+MOST_WITHOUT_A_MARK = 16
+"""As many GPUs as a server has: rows that name none are of one GPU each up to here, whatever a capture repeats."""
 DRIVER = re.compile(r"[2-9][0-9]{2}\.[0-9]{2,3}(?:\.[0-9]{2})?")
 LONE_VALUE = re.compile(
     r"[0-9]+(?:\.[0-9]+)*(?: (?:MiB|MB|%|W|MHz))?|\[[\w/ ]+\]|GPU-\S+|(?:NVIDIA|Tesla|GeForce|Quadro) [\w ().-]{2,40}|"
@@ -88,7 +90,7 @@ def read(lines: Sequence[str], start: int, reading: Reading) -> int:
     else:
         at += 1
     if not apps and rows > 1 and not {"uuid", "pci.bus_id", "index"} & set(heading):
-        reading.findings.append(
+        reading.find(
             Finding(
                 severity="warning",
                 code="gpu-csv-names-no-gpu",
@@ -123,7 +125,7 @@ def read_without_heading(lines: Sequence[str], start: int, reading: Reading) -> 
         at += 1
     if at > start:
         reading.kinds["nvidia-smi --query-gpu"] = None
-        reading.findings.append(
+        reading.find(
             Finding(
                 severity="warning",
                 code="gpu-csv-without-header",
@@ -167,7 +169,10 @@ def _row(values: dict[str, str], number: int, at: int, reading: Reading) -> None
     index = reading.value(values.get("index", ""), where, most=1023)
     marks = (values.get("uuid"), values.get("pci.bus_id"))
     if index is None and not any(marks):
-        index = number
+        if "index" in values:
+            return
+        count = reading.value(values.get("count", ""), where, most=MOST_WITHOUT_A_MARK)
+        index = number % int(count) if count else min(number, MOST_WITHOUT_A_MARK - 1)
     gpu = reading.gpu(where, index=int(index) if index is not None else None, uuid=marks[0], bus=marks[1])
     gpu.seen += 1
     reading.lines += 1

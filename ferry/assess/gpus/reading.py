@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from ferry.artefacts import Finding
+from ferry.errors import UnreadableInput
 
 T = TypeVar("T")
 
@@ -41,6 +42,8 @@ NO_UNIT: Units = ("",)
 PERCENT: Units = ("%",)
 WATTS: Units = ("w",)
 MEMORY: Units = ("mib", "mb", "gib", "gb")
+MOST_GPUS = 1024
+MOST_FINDINGS = 50
 LARGEST_MEMORY_MIB = 4 * 2**20
 LARGEST_POWER_W = 20_000.0
 NO_UUID = re.compile(r"[^-]*-[0-]*")
@@ -115,9 +118,13 @@ class Reading:
     matrices: list[Matrix] = field(default_factory=list)
     lines: int = 0
     """Samples: one GPU at one time, whether or not it has a utilisation."""
-    unreadable: list[Seen[str]] = field(default_factory=list)
-    ill: list[Seen[str]] = field(default_factory=list)
-    other_text: list[Seen[str]] = field(default_factory=list)
+    unreadable: Seen[str] | None = None
+    unreadable_count: int = 0
+    ill: Seen[str] | None = None
+    twice: Seen[str] | None = None
+    """An index that two GPUs have."""
+    other_text: Seen[str] | None = None
+    other_text_count: int = 0
     findings: list[Finding] = field(default_factory=list)
     _known: dict[tuple[str, str], Gpu] = field(default_factory=dict)
 
@@ -152,6 +159,11 @@ class Reading:
             None,
         )
         if found is None:
+            if len(self.gpus) >= MOST_GPUS:
+                raise UnreadableInput(f"{where}: is one GPU more than {MOST_GPUS}; give one file a server")
+            other = self._known.get(("index", str(index)))
+            if other and self.twice is None:
+                self.twice = Seen(f"GPU {index} is {other.uuid or other.bus} and {uuid or bus}", where)
             found = Gpu(where)
             self.gpus.append(found)
         found.uuid, found.bus = found.uuid or uuid, found.bus or bus
@@ -175,7 +187,7 @@ class Reading:
         if value in FLAGS:
             gpu.flags[key] = Seen(FLAGS[value], where)
         elif self._present(raw, where) is not None:
-            self.unreadable.append(Seen(raw.strip(), where))
+            self.damaged(raw, where)
 
     def value(self, raw: str, where: str, units: Units = NO_UNIT, most: float = 1e15) -> float | None:
         """A number from 0 to `most` in one of the units, "" for none; None when absent or unreadable."""
@@ -189,7 +201,7 @@ class Reading:
                 return None
             if 0 <= number <= most:
                 return number
-        self.unreadable.append(Seen(value, where))
+        self.damaged(value, where)
         return None
 
     def version(self, raw: str, where: str) -> Seen[str] | None:
@@ -197,9 +209,20 @@ class Reading:
         match = VERSION.match(raw.strip())
         return Seen(match[0], where) if match else None
 
+    def damaged(self, text: str, where: str) -> None:
+        """Remember a value that is none; the first of them stands for all."""
+        self.unreadable = self.unreadable or Seen(" ".join(text[:300].split())[:60], where)
+        self.unreadable_count += 1
+
     def ignored(self, line: int, text: str) -> None:
-        """Remember text that no reader knows."""
-        self.other_text.append(Seen(" ".join(text.split())[:60], self.at(line)))
+        """Remember text that no reader knows; the first of it stands for all."""
+        self.other_text = self.other_text or Seen(" ".join(text[:300].split())[:60], self.at(line))
+        self.other_text_count += 1
+
+    def find(self, finding: Finding) -> None:
+        """Keep a finding, and not every repetition of it in a long file."""
+        if len(self.findings) < MOST_FINDINGS:
+            self.findings.append(finding)
 
     def _present(self, raw: str, where: str) -> str | None:
         value = raw.strip()
@@ -207,7 +230,7 @@ class Reading:
         if plain in BLANK:
             return None
         if plain.startswith(ILL):
-            self.ill.append(Seen(value[:60], where))
+            self.ill = self.ill or Seen(value[:60], where)
             return None
         return value
 

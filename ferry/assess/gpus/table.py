@@ -56,7 +56,7 @@ def read(lines: Sequence[str], start: int, reading: Reading) -> int:
         if section == "MIG devices" and len(cells) == 4 and len(words) == 4 and all(is_whole(word) for word in words):
             _mig(cells, at, reading)
         elif section != "Processes" and words and is_whole(words[0]):
-            reading.unreadable.append(Seen(" ".join(lines[at].split())[:60], reading.at(at + 1)))
+            reading.damaged(lines[at], reading.at(at + 1))
         at += 1
     return at
 
@@ -106,7 +106,7 @@ def _gpu(
         reading.value(ecc, where)
     second = _cells(lines[start + 1]) if start + 1 < len(lines) else []
     if len(second) != 3 or second[1].count("/") < 1:
-        reading.unreadable.append(Seen(f"{name}: its second row is missing", where))
+        reading.damaged(f"{name}: its second row is missing", where)
         return start + 1
     _usage(second, gpu, reading, reading.at(start + 2))
     third = _cells(lines[start + 2]) if start + 2 < len(lines) else []

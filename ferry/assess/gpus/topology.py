@@ -18,6 +18,7 @@ PATHS = ("PIX", "PXB", "PHB", "NODE", "SYS")
 OTHER_LINKS = {"X", "SOC", "NVB", "NVL", "PSB", "P2P", "C2C", *PATHS}
 Kind = Literal["single", "nvlink", "nvlink-partial", "xgmi", "xgmi-partial", "pcie"]
 LONGEST_ROW = 20_000
+MOST_MATRICES = 100
 
 
 def read(lines: Sequence[str], start: int, reading: Reading) -> int:
@@ -44,24 +45,25 @@ def read(lines: Sequence[str], start: int, reading: Reading) -> int:
         if name in gpus:
             damage = _row(name, cells, columns, links)
             if damage:
-                reading.findings.append(_damaged(damage, reading.at(at + 1)))
+                reading.find(_damaged(damage, reading.at(at + 1)))
                 links.clear()
                 gpus = []
         at += 1
     reading.kinds["nvidia-smi topo -m"] = None
     where = reading.at(start + 1)
     if missing := [name for name in gpus if name not in rows]:
-        reading.findings.append(_damaged(f"the row of {missing[0]} is missing", where))
+        reading.find(_damaged(f"the row of {missing[0]} is missing", where))
         return at
     one_way = [pair for pair, link in links.items() if links.get(pair[::-1], link) != link]
     if one_way:
         first, second = one_way[0]
         said = f"GPU{first} to GPU{second} is {links[one_way[0]]}, back it is {links[(second, first)]}"
-        reading.findings.append(_damaged(said, where))
+        reading.find(_damaged(said, where))
         return at
     if gpus:
         nics = sum(bool(NIC.fullmatch(name)) for name in columns)
-        reading.matrices.append(Matrix(len(gpus), links, nics, where))
+        if len(reading.matrices) < MOST_MATRICES:
+            reading.matrices.append(Matrix(len(gpus), links, nics, where))
     return at
 
 

@@ -98,6 +98,11 @@ def test_without_a_heading_only_what_says_what_it_is_is_taken() -> None:
     assert [finding.code for finding in reading.findings] == ["gpu-csv-without-header"]
 
 
+def test_a_row_whose_index_is_damaged_gives_no_number() -> None:
+    reading = parse("index, utilization.gpu [%]\n0, 5 %\nO, 6 %\n", "smi.csv")
+    assert (reading.utilization, [finding.where for finding in reading.findings]) == ([5.0], ["smi.csv:3"])
+
+
 def test_rows_that_name_no_gpu_are_counted_with_a_finding() -> None:
     assert codes("name, utilization.gpu [%]\nNVIDIA L4, 1 %\nNVIDIA L4, 2 %\n") == ["gpu-csv-names-no-gpu"]
 
