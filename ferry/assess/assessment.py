@@ -8,6 +8,7 @@ from pathlib import Path
 from ferry.artefacts import (
     Assessment,
     Cluster,
+    ClusterMetrics,
     Constraints,
     Figure,
     Finding,
@@ -23,11 +24,12 @@ from ferry.artefacts import (
     unknown,
     upstream,
 )
-from ferry.assess import crosschecks, gpus, nccl, prometheus, prometheus_server, trace
-from ferry.assess.files import read_text
+from ferry.assess import collectives, crosschecks, gpus, prometheus, synchronisation, trace
+from ferry.assess.files import LARGEST_TEXT_BYTES, read_text
 from ferry.assess.model import read_model
 from ferry.assess.prometheus import EngineReading
-from ferry.assess.site import CostsPart, RequestsPart, ServingPart, Site, read_site
+from ferry.assess.prometheus.series import Page
+from ferry.assess.site import CostsPart, PrometheusPart, RequestsPart, ServingPart, Site, read_site
 from ferry.errors import UnreadableInput
 
 
@@ -51,7 +53,11 @@ class _Reading:
 
     def assessment(self) -> Assessment:
         site = self.site
-        samples = [gpus.parse(self._text(path), path.as_posix()) for path in site.cluster.nvidia_smi]
+        readings = [
+            gpus.parse(self._text(path, gpus.LARGEST_BYTES), path.as_posix()) for path in site.cluster.nvidia_smi
+        ]
+        machines = gpus.by_machine(readings)
+        samples = [gpus.samples_of(group) for group in machines if any(reading.gpus for reading in group)]
         cluster = Cluster(
             nodes=site.cluster.nodes,
             gpus_per_node=site.cluster.gpus_per_node,
@@ -59,18 +65,22 @@ class _Reading:
             accelerator_seen=", ".join(dict.fromkeys(name for sample in samples for name in sample.names)) or None,
             purchased=site.cluster.purchased.isoformat() if site.cluster.purchased else None,
             gpu_utilization=crosschecks.gpu_utilization(samples),
+            machines=[gpus.machine(group) for group in machines],
         )
-        logs = [nccl.parse(self._text(path), path.as_posix()) for path in site.cluster.nccl_tests]
-        collectives = [collective for log in logs for collective in log.collectives]
+        cluster = crosschecks.with_metrics(cluster, self._cluster_metrics())
+        logs = [collectives.parse(self._text(path), path.as_posix()) for path in site.cluster.nccl_tests]
+        runs = [run for log in logs for run in log.collectives]
         training = [Training(name=job.name, launcher=job.launcher, nodes=job.nodes) for job in site.training]
         serving = [self._service(part) for part in site.serving]
         costs = _costs(site.costs)
         self.findings += [finding for log in logs for finding in log.findings]
+        self.findings += gpus.about_machines(machines, cluster)
         self.findings += crosschecks.about_gpus(cluster, samples)
+        self.findings += crosschecks.about_cluster_metrics(cluster)
         self.findings += crosschecks.about_network(cluster, logs, training)
-        self.findings += crosschecks.gradient_synchronisation(
-            cluster, collectives, training, [service.model for service in serving]
-        )
+        models = [service.model for service in serving]
+        synchronisations = synchronisation.synchronisations(cluster, runs, site.training, models)
+        self.findings += synchronisation.findings(synchronisations, site.training)
         self.findings += crosschecks.about_costs(costs)
         return Assessment(
             schema_=Assessment.SCHEMA,
@@ -79,7 +89,8 @@ class _Reading:
             site=site.name,
             location=Location(**site.location.model_dump()),
             cluster=cluster,
-            collectives=collectives,
+            collectives=runs,
+            synchronisations=synchronisations,
             serving=serving,
             training=training,
             costs=costs,
@@ -106,24 +117,45 @@ class _Reading:
 
     def _engine(self, part: ServingPart) -> EngineReading | None:
         if part.prometheus:
-            source, gauges_are = part.prometheus.url, f"mean of the last {prometheus_server.WINDOW}"
-            samples = prometheus_server.ask(part.prometheus.url, part.prometheus.token_env, part.engine)
+            source, given = part.prometheus.url, part.prometheus
+            pages = [prometheus.ask_engine(self._access(given), part.engine, window_days=given.window_days)]
         elif part.metrics:
-            source, gauges_are = ", ".join(path.as_posix() for path in part.metrics), "at the moment of saving"
-            samples = [
-                sample for path in part.metrics for sample in prometheus.parse(self._text(path), path.as_posix())
-            ]
+            source = ", ".join(path.as_posix() for path in part.metrics)
+            pages = [self._page(path) for path in part.metrics]
         else:
             return None
         reading = prometheus.engine_metrics(
-            samples,
+            pages,
             engine=part.engine,
             source=source,
             served_as=(part.name, part.model.name),
-            gauges_are=gauges_are,
+            time_zone=self.site.location.time_zone,
         )
         self.findings += reading.findings
         return reading
+
+    def _cluster_metrics(self) -> ClusterMetrics | None:
+        part = self.site.cluster
+        if part.prometheus:
+            source = part.prometheus.url
+            pages = [prometheus.ask_cluster(self._access(part.prometheus), window_days=part.prometheus.window_days)]
+        elif part.metrics:
+            source = ", ".join(path.as_posix() for path in part.metrics)
+            pages = [self._page(path) for path in part.metrics]
+        else:
+            return None
+        reading = prometheus.cluster_metrics(pages, source=source, time_zone=self.site.location.time_zone)
+        self.findings += reading.findings
+        return reading.metrics
+
+    def _page(self, path: Path) -> Page:
+        page = prometheus.read(self.folder / path, path.as_posix())
+        self.read[self.folder / path] = None
+        return page
+
+    def _access(self, part: PrometheusPart) -> prometheus.Access:
+        ca_file = self.folder / part.ca_file if part.ca_file else None
+        return prometheus.Access(part.url, part.token_env, part.username_env, part.password_env, ca_file)
 
     def _trace(self, part: RequestsPart) -> TraceFacts:
         path, label = self.folder / part.trace, part.trace.as_posix()
@@ -136,8 +168,8 @@ class _Reading:
         self.findings += found
         return facts
 
-    def _text(self, path: Path) -> str:
-        text = read_text(self.folder / path, path.as_posix())
+    def _text(self, path: Path, largest_bytes: int = LARGEST_TEXT_BYTES) -> str:
+        text = read_text(self.folder / path, path.as_posix(), largest_bytes)
         self.read[self.folder / path] = None
         return text
 

@@ -10,26 +10,24 @@ from statistics import fmean
 
 from ferry.artefacts import (
     Cluster,
+    ClusterMetrics,
     Collective,
     Figure,
     Finding,
     LocalCosts,
-    ModelFacts,
     Money,
     Serving,
     Training,
     measured,
     unknown,
 )
-from ferry.assess import gpus, nccl
+from ferry.assess import collectives, gpus
+from ferry.assess.collectives import CollectiveLog
 from ferry.assess.gpus import GpuSamples
-from ferry.assess.nccl import NcclLog
 
-GRADIENT_BYTES = 2
-"""A gradient in bfloat16, as mixed-precision training sends it."""
-LINE_GBIT_S = 10.0
-"""The line to the cloud that a synchronisation is compared with: one Direct Connect port of 10 Gbit/s."""
 IDLE_BELOW_PERCENT = 30.0
+ONE_MOMENT = "one moment"
+"""The window of metrics that were saved once."""
 FAMILIES = ("llama", "qwen", "mistral", "mixtral", "gemma", "phi", "glm", "deepseek")
 
 
@@ -40,6 +38,63 @@ def gpu_utilization(samples: Sequence[GpuSamples]) -> Figure:
     return measured(round(fmean(values), 2), "percent", files) if values else unknown("percent", files)
 
 
+def with_metrics(cluster: Cluster, metrics: ClusterMetrics | None) -> Cluster:
+    """The cluster with what the exporters say. Their utilisation counts if it covers a time, or no other is."""
+    if metrics is None:
+        return cluster
+    over_time = metrics.utilization.value is not None and metrics.window != ONE_MOMENT
+    use = metrics.utilization if over_time or cluster.gpu_utilization.value is None else cluster.gpu_utilization
+    seen = [*(cluster.accelerator_seen or "").split(", "), *(gpu.model for gpu in metrics.gpus if gpu.model)]
+    names = ", ".join(dict.fromkeys(name for name in seen if name))
+    return cluster.model_copy(update={"metrics": metrics, "gpu_utilization": use, "accelerator_seen": names or None})
+
+
+def about_cluster_metrics(cluster: Cluster) -> list[Finding]:
+    """Whether the exporters see the GPUs that site.yaml states, and how busy these are."""
+    metrics = cluster.metrics
+    if metrics is None or not metrics.gpus:
+        return []
+    models = dict.fromkeys(gpu.model for gpu in metrics.gpus if gpu.model)
+    found = [_other_model(name, cluster.accelerator, metrics.source) for name in models if _differs(name, cluster)]
+    # MIG instances share a GPU.
+    seen, everything = len({gpu.gpu.partition("/")[0] for gpu in metrics.gpus}), cluster.nodes * cluster.gpus_per_node
+    if seen != everything:
+        found.append(
+            Finding(
+                severity="warning",
+                code="gpu-metrics-other-count",
+                seen=f"the exporters see {seen} GPUs, site.yaml states {everything}",
+                where=metrics.source,
+                means="use and power of the site are of the GPUs that are seen",
+                remedy="let Prometheus scrape every server, or correct cluster.nodes and cluster.gpus_per_node",
+            )
+        )
+    value = metrics.utilization.value
+    if value is not None and metrics.window == ONE_MOMENT:
+        found.append(
+            Finding(
+                severity="warning",
+                code="gpu-utilization-one-moment",
+                seen=f"{value:g} % at one moment",
+                where=metrics.utilization.source,
+                means="the utilisation of the site does not follow from it",
+                remedy="give cluster.prometheus, which answers for a day or a month",
+            )
+        )
+    elif value is not None and value < IDLE_BELOW_PERCENT:
+        found.append(
+            Finding(
+                severity="info",
+                code="gpus-mostly-idle",
+                seen=f"{value:g} % mean utilisation over {seen} GPUs, {metrics.window}",
+                where=metrics.utilization.source,
+                means="most of what the servers cost buys idle time; it counts for moving what serves",
+                remedy="none needed; a month makes it firmer",
+            )
+        )
+    return found
+
+
 def about_gpus(cluster: Cluster, samples: Sequence[GpuSamples]) -> list[Finding]:
     """Which GPUs were seen, how many of them, and how busy."""
     found: list[Finding] = []
@@ -48,6 +103,8 @@ def about_gpus(cluster: Cluster, samples: Sequence[GpuSamples]) -> list[Finding]
             _other_model(name, cluster.accelerator, sample.file) for name in sample.names if _differs(name, cluster)
         ]
     value = cluster.gpu_utilization.value
+    if cluster.metrics is not None and cluster.metrics.utilization.value is not None:
+        return found
     if value is None:
         found.append(
             Finding(
@@ -88,78 +145,41 @@ def about_gpus(cluster: Cluster, samples: Sequence[GpuSamples]) -> list[Finding]
     return found
 
 
-def about_network(cluster: Cluster, logs: Sequence[NcclLog], training: Sequence[Training]) -> list[Finding]:
+def about_network(cluster: Cluster, logs: Sequence[CollectiveLog], training: Sequence[Training]) -> list[Finding]:
     """Whether the collectives were measured on this cluster, and over as many nodes as training uses."""
     found: list[Finding] = []
     for log in logs:
         file = log.collectives[0].file
         found += [_other_model(name, cluster.accelerator, file) for name in log.accelerators if _differs(name, cluster)]
     everything = cluster.nodes * cluster.gpus_per_node
-    collectives = [collective for log in logs for collective in log.collectives]
+    runs = [run for log in logs for run in log.collectives]
+    own = [run for run in runs if (run.ranks or 0) <= everything]
     found += [
         Finding(
             severity="warning",
             code="nccl-more-ranks-than-gpus",
-            seen=f"{collective.ranks} ranks, the cluster has {everything} GPUs",
-            where=collective.file,
+            seen=f"{run.ranks} ranks, the cluster has {everything} GPUs",
+            where=run.file,
             means="the log is of another cluster, or site.yaml leaves servers out",
-            remedy=f"measure on this cluster: {nccl.MEASURE}",
+            remedy=f"measure on this cluster: {collectives.MEASURE}",
         )
-        for collective in collectives
-        if collective.ranks is not None and collective.ranks > everything
+        for run in runs
+        if run not in own
     ]
     widest = max((job.nodes for job in training), default=0)
-    command = nccl.MEASURE
+    command = collectives.MEASURE
     if widest > 1:
         per_node = cluster.gpus_per_node
         command = f"mpirun -np {widest * per_node} -N {per_node} all_reduce_perf -b 8 -e 8G -f 2 -g 1"
-    if not collectives or (widest > 1 and not any(_spans_nodes(item, cluster) for item in collectives)):
+    if not runs or (widest > 1 and not any(_spans_nodes(run, cluster) for run in own)):
         found.append(
             Finding(
                 severity="warning",
-                code="no-collective-over-nodes" if collectives else "no-collective-measured",
-                seen=f"no log spans nodes, training uses {widest}" if collectives else "no nccl-tests log",
+                code="no-collective-over-nodes" if runs else "no-collective-measured",
+                seen=f"no log of this cluster spans nodes, training uses {widest}" if runs else "no nccl-tests log",
                 where="site.yaml: cluster.nccl_tests",
                 means="how fast the GPUs that stay synchronise is unknown",
                 remedy=f"measure: {command}",
-            )
-        )
-    return found
-
-
-def gradient_synchronisation(
-    cluster: Cluster, collectives: Sequence[Collective], training: Sequence[Training], models: Sequence[ModelFacts]
-) -> list[Finding]:
-    """How long one all-reduce of a model's gradients takes: t = S/B · 2(n-1)/n (nccl-tests, doc/PERFORMANCE.md).
-
-    Bus bandwidth does not depend on the number of ranks, so B may come from a log with another number than training
-    uses. It is the time of the transfer alone, once per step of plain data parallelism, nothing overlapped.
-    """
-    reduces = [item for item in collectives if item.operation == "all_reduce" and item.largest_message_busbw.value]
-    models = [model for model in models if model.parameters.value]
-    if not reduces or not models:
-        return []
-    best = max(reduces, key=lambda item: (_spans_nodes(item, cluster), item.ranks or 0))
-    busbw, model = best.largest_message_busbw, models[0]
-    size = (model.parameters.value or 0.0) * GRADIENT_BYTES
-    found: list[Finding] = []
-    for job in training:
-        ranks = job.nodes * cluster.gpus_per_node
-        if ranks < 2 or not busbw.value:
-            continue
-        at_home = nccl.synchronisation_seconds(size, busbw.value, ranks)
-        over_a_line = nccl.synchronisation_seconds(size, LINE_GBIT_S / 8, ranks)
-        least = "" if job.nodes == 1 or _spans_nodes(best, cluster) else "at least "
-        found.append(
-            Finding(
-                severity="info",
-                code="gradient-synchronisation",
-                seen=f"{job.name}: {size / 1e9:.1f} GB of bfloat16 gradients ({model.path}), all-reduced on {ranks} "
-                f"ranks at {busbw.value:g} GB/s, take {least}{at_home:.3g} s",
-                where=busbw.source,
-                means=f"t = S/B · 2(n-1)/n; over a {LINE_GBIT_S:g} Gbit/s line it would take {over_a_line:.3g} s: "
-                "training stays whole, and stays here",
-                remedy="none needed",
             )
         )
     return found
@@ -208,13 +228,14 @@ def about_service(service: Serving, model_name: str) -> list[Finding]:
         ("ttft", service.slo.ttft_p99_ms, service.metrics.ttft_ms),
         ("tpot", service.slo.tpot_p99_ms, service.metrics.tpot_ms),
     ):
-        value = quantiles.p99.value
+        value = quantiles.p99.value if quantiles.p99.value is not None else quantiles.p99.at_least
+        bound = "" if quantiles.p99.value is not None else "more than "
         if promised is not None and value is not None and value > promised:
             found.append(
                 Finding(
                     severity="warning",
                     code="slo-missed-today",
-                    seen=f"{short} P99 is {value:g} ms, promised are {promised:g} ms",
+                    seen=f"{short} P99 is {bound}{value:g} ms, promised are {promised:g} ms",
                     where=quantiles.p99.source,
                     means="the service does not keep its promise at home either; a move is not what breaks it",
                     remedy=f"plan for the promise, or correct {where}.slo.{short}_p99_ms",

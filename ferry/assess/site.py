@@ -29,6 +29,7 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Amount = Annotated[Decimal, Field(ge=0)]
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 def _on_one_line(path: Path) -> Path:
@@ -64,6 +65,27 @@ class LocationPart(Part):
         return self
 
 
+class PrometheusPart(Part):
+    """A live Prometheus server. Secrets are read from the environment variables that are named here."""
+
+    url: str = Field(pattern=r"^https?://[^\s/@]+(/[^\s?#]*)?$", description="http://prometheus:9090, no user in it")
+    token_env: Variable | None = Field(default=None, description="for a bearer token")
+    username_env: Variable | None = Field(default=None, description="for basic authentication, with password_env")
+    password_env: Variable | None = None
+    ca_file: OnePath | None = Field(default=None, description="PEM file of the authority that signed its certificate")
+    window_days: Annotated[int, Field(ge=1, le=92)] = Field(default=1, description="how far back to look")
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> PrometheusPart:
+        if (self.username_env is None) != (self.password_env is None):
+            raise ValueError("username_env and password_env go together")
+        if self.token_env and self.username_env:
+            raise ValueError("give either token_env, or username_env and password_env, not both")
+        if self.ca_file and not self.url.startswith("https://"):
+            raise ValueError("ca_file is for an https address")
+        return self
+
+
 class ClusterPart(Part):
     """The GPU servers, and what was measured on them."""
 
@@ -72,16 +94,20 @@ class ClusterPart(Part):
     accelerator: str = Field(min_length=1, description="A100-SXM4-80GB")
     purchased: date | None = None
     nvidia_smi: list[OnePath] = Field(
-        default=[], description="output of nvidia-smi --query-gpu=… --format=csv, any nodes"
+        default=[],
+        description="outputs of nvidia-smi (CSV, -q, -q -x, topo -m, dmon, …), rocm-smi or amd-smi, any nodes",
     )
     nccl_tests: list[OnePath] = Field(default=[], description="output of nccl-tests")
+    metrics: list[OnePath] = Field(
+        default=[], description="saved pages of dcgm-exporter, nvidia_gpu_exporter or node_exporter, one per server"
+    )
+    prometheus: PrometheusPart | None = Field(default=None, description="a live server that scrapes these exporters")
 
-
-class PrometheusPart(Part):
-    """A live Prometheus server. The token is read from the environment variable that is named here."""
-
-    url: str = Field(pattern=r"^https?://[^\s/@]+(/[^\s?#]*)?$", description="http://prometheus:9090, no user in it")
-    token_env: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    @model_validator(mode="after")
+    def _one_source_of_metrics(self) -> ClusterPart:
+        if self.metrics and self.prometheus:
+            raise ValueError("give either metrics (saved files) or prometheus (a live server), not both")
+        return self
 
 
 class RequestsPart(Part):
@@ -104,8 +130,10 @@ class ServingPart(Part):
 
     name: Name
     model: OnePath = Field(description="folder with config.json and the safetensors index")
-    engine: Literal["vllm"]
-    metrics: list[OnePath] = Field(default=[], description="saved /metrics, one file per engine instance")
+    engine: Literal["vllm", "sglang", "tgi", "triton", "tensorrt-llm", "ollama"]
+    metrics: list[OnePath] = Field(
+        default=[], description="saved /metrics, one file per engine instance, or saved answers of Prometheus"
+    )
     prometheus: PrometheusPart | None = None
     requests: RequestsPart | None = None
     slo: SloPart = SloPart()
@@ -124,6 +152,16 @@ class TrainingPart(Part):
     launcher: str = Field(min_length=1, description="slurm, torchrun, …")
     nodes: Count
     stays: Literal[True] = Field(default=True, description="Ferry leaves training at home")
+    parameters: Positive | None = Field(default=None, description="trained ones; left out: all of the served model's")
+    gradient_dtype: Literal["bfloat16", "float32"] = Field(default="bfloat16", description="as they are sent")
+    data_parallel: Count | None = Field(default=None, description="ranks that synchronise; left out: every GPU")
+    iteration_ms: Positive | None = Field(default=None, description="time of one step, from the trainer's log")
+    tokens_per_iteration: Positive | None = Field(default=None, description="the global batch, in tokens")
+
+    @property
+    def gradient_bytes(self) -> int:
+        """Bytes of one gradient."""
+        return {"bfloat16": 2, "float32": 4}[self.gradient_dtype]
 
 
 class ServersPart(Part):
@@ -206,6 +244,8 @@ class Site(Part):
         for job in self.training:
             if job.nodes > self.cluster.nodes:
                 raise ValueError(f"training {job.name!r} uses {job.nodes} nodes, cluster.nodes is {self.cluster.nodes}")
+            if (job.data_parallel or 1) > (gpus := job.nodes * self.cluster.gpus_per_node):
+                raise ValueError(f"training {job.name!r} has data_parallel {job.data_parallel} on {gpus} GPUs")
         return self
 
 

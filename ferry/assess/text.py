@@ -11,9 +11,22 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ferry.artefacts import Assessment, Collective, Figure, Finding, Money, Quantiles, Serving
+from ferry.artefacts import (
+    Assessment,
+    Collective,
+    Figure,
+    Finding,
+    GpuGroup,
+    Hourly,
+    Machine,
+    Money,
+    Quantiles,
+    Serving,
+    Synchronisation,
+)
 
 STYLE = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
+BOUND = {"exactly": "", "at least": "≥ ", "at most": "≤ ", "about": "~ "}
 BASIS_STYLE = {"measured": "green", "assumed": "yellow", "unknown": "red"}
 
 
@@ -26,6 +39,8 @@ def describe(assessment: Assessment) -> RenderableType:
             ("servers", f"{cluster.nodes} × {cluster.gpus_per_node} {cluster.accelerator}"),
             ("the machines say", cluster.accelerator_seen or "nothing: no nvidia-smi output"),
             ("GPUs busy", cluster.gpu_utilization),
+            *((f"server {'+'.join(machine.files)}"[:40], _machine(machine)) for machine in cluster.machines),
+            *((("their power", cluster.metrics.power),) if cluster.metrics else ()),
             *((f"{item.operation or 'collective'}", _collective(item)) for item in assessment.collectives),
             *(
                 (f"training {job.name}", f"{_number(job.nodes, 'node')}, {job.launcher}: stays")
@@ -35,6 +50,8 @@ def describe(assessment: Assessment) -> RenderableType:
             ("constraints", _constraints(assessment)),
         ),
     ]
+    if assessment.synchronisations:
+        parts += [Text("\nGradient synchronisation", style="bold"), *_synchronisations(assessment.synchronisations)]
     for service in assessment.serving:
         parts += [Text(f"\nService {service.name} on {service.engine}", style="bold"), *_service(service)]
     if missing := _unknown(assessment):
@@ -42,6 +59,42 @@ def describe(assessment: Assessment) -> RenderableType:
     parts.append(Text(f"\nFindings: {len(assessment.findings) or 'none'}", style="bold"))
     parts += [_finding(finding) for finding in assessment.findings]
     return Group(*parts)
+
+
+def _synchronisations(synchronisations: list[Synchronisation]) -> Iterator[RenderableType]:
+    """One all-reduce of all gradients an iteration: by ring and by tree, and what fits into the 12 to 18 ms of lore."""
+    table = Table("", "ranks", "gradients", "ring", "tree", "of an iteration", "basis", box=None, pad_edge=False)
+    table.padding = (0, 2)
+    for item in synchronisations:
+        bound = BOUND[item.bound]
+        share = item.share_of_iteration.value
+        table.add_row(
+            Text(item.name, style="dim"),
+            str(item.ranks),
+            _figure_value(item.gradient_bytes),
+            *(f"{bound}{_figure_value(figure)}" for figure in (item.ring_ms, item.tree_ms)),
+            "unknown" if share is None else f"{bound}{share:.1%}",
+            Text(item.ring_ms.basis, style=BASIS_STYLE[item.ring_ms.basis]),
+        )
+    yield Padding(table, (0, 0, 0, 2))
+    for item in synchronisations:
+        least, most = item.parameters_in_12_ms.value or 0.0, item.parameters_in_18_ms.value or 0.0
+        latency = item.latency_us.value
+        contrary = {"at least": "at most ", "at most": "at least ", "about": "about ", "exactly": ""}[item.bound]
+        lines = [
+            f"{item.name}: {BOUND[item.bound]}{_short(item.ms or 0.0)} ms. In 12 to 18 ms, {item.ranks} ranks on "
+            f"{_number(item.nodes, 'node')} synchronise a bfloat16 model of {contrary}{least / 1e9:.2g} to "
+            f"{most / 1e9:.2g} billion parameters "
+            f"({'latency unknown' if latency is None else f'latency {latency:.4g} µs'}, {item.busbw.value:.4g} GB/s, "
+            f"{item.busbw.source})"
+        ]
+        for fabric in item.fabrics:
+            times = "" if fabric.times_as_long is None else f", {fabric.times_as_long:.2g} times as long as here"
+            lines.append(
+                f"on {item.nodes} {' or '.join(fabric.instance_types)} ({fabric.gbit_per_s:g} Gbit/s EFA): at best "
+                f"{_figure_value(fabric.ms)}{times}"
+            )
+        yield Padding(Text("\n  ".join(lines)), (0, 0, 0, 2))
 
 
 def _service(service: Serving) -> Iterator[RenderableType]:
@@ -65,8 +118,22 @@ def _service(service: Serving) -> Iterator[RenderableType]:
         _quantiles(table, "time to first token, ms", service.metrics.ttft_ms)
         _quantiles(table, "time per token, ms", service.metrics.tpot_ms)
         _quantiles(table, "whole request, ms", service.metrics.latency_ms)
+        if service.metrics.queue_ms and service.metrics.queue_ms.mean.value is not None:
+            _quantiles(table, "of it in the queue, ms", service.metrics.queue_ms)
     if table.row_count:
         yield Padding(table, (1, 0, 0, 2))
+    if service.metrics and (hourly := service.metrics.by_hour.get("requests_per_s")):
+        yield _facts(("busiest hour", _busiest(hourly)))
+
+
+def _busiest(hourly: Hourly) -> str:
+    """The hour of the day with the most, and the one with the least."""
+    known = [(value, hour) for hour, value in enumerate(hourly.values) if value is not None]
+    most, least = max(known), min(known)
+    return (
+        f"{most[1]:02}:00 with {_short(most[0])} {hourly.unit}, the quietest {least[1]:02}:00 with {_short(least[0])} "
+        f"({hourly.time_zone})"
+    )
 
 
 def _facts(*rows: tuple[str, str | Figure]) -> RenderableType:
@@ -79,6 +146,10 @@ def _facts(*rows: tuple[str, str | Figure]) -> RenderableType:
 def _figure(figure: Figure) -> Text:
     text = Text("" if figure.value is None else f"{_scaled(figure.value, figure.unit)} ")
     return text.append(figure.basis, style=BASIS_STYLE[figure.basis])
+
+
+def _figure_value(figure: Figure) -> str:
+    return "?" if figure.value is None else _scaled(figure.value, figure.unit)
 
 
 def _scaled(value: float, unit: str) -> str:
@@ -115,6 +186,33 @@ def _constraints(assessment: Assessment) -> str:
     return "; ".join(part for part in said if part)
 
 
+def _machine(machine: Machine) -> str:
+    said = [f"{group.count} × {group.name or 'GPU'}{_gpu_state(group)}" for group in machine.gpus]
+    said += [f"driver {machine.driver}"] if machine.driver else []
+    said += [f"CUDA up to {machine.cuda}"] if machine.cuda else []
+    for item in machine.topologies:
+        links = (
+            f" ({item.nvlinks} links a pair)"
+            if item.nvlinks
+            else f" ({item.slowest_path})"
+            if item.slowest_path
+            else ""
+        )
+        said += [f"{item.gpus} GPUs by {item.kind}{links}"] if item.gpus > 1 else []
+    return ", ".join(said) or "nothing of its GPUs"
+
+
+def _gpu_state(group: GpuGroup) -> str:
+    parts = [
+        _scaled(group.memory_mib.value, "MiB") if group.memory_mib.value else "",
+        _scaled(group.power_w.value, "W") if group.power_w.value is not None else "",
+        f"MIG {' '.join(group.mig_instances)}".strip() if group.mig == "on" else "",
+        "ECC off" if group.ecc == "off" else "",
+        f"{group.ecc_uncorrected.value:.0f} uncorrected errors" if group.ecc_uncorrected.value else "",
+    ]
+    return f" ({', '.join(part for part in parts if part)})" if any(parts) else ""
+
+
 def _collective(collective: Collective) -> str:
     ranks = f"{collective.ranks} ranks" if collective.ranks else "ranks unknown"
     nodes = f" on {_number(collective.nodes, 'node')}" if collective.nodes else ""
@@ -125,7 +223,10 @@ def _collective(collective: Collective) -> str:
 
 def _quantiles(table: Table, name: str, quantiles: Quantiles) -> None:
     figures = (quantiles.mean, quantiles.p50, quantiles.p95, quantiles.p99)
-    values = ["?" if figure.value is None else _short(figure.value) for figure in figures]
+    values = [
+        _short(figure.value) if figure.value is not None else f"> {_short(figure.at_least)}" if figure.at_least else "?"
+        for figure in figures
+    ]
     # The weakest basis of the row: one unknown quantile is worth seeing.
     basis = next(kind for kind in ("unknown", "assumed", "measured") if any(item.basis == kind for item in figures))
     table.add_row(Text(name, style="dim"), *values, Text(basis, style=BASIS_STYLE[basis]))
@@ -140,8 +241,13 @@ def _finding(finding: Finding) -> RenderableType:
 
 
 def _unknown(assessment: Assessment) -> list[str]:
-    """The places of all figures without a value, as key paths."""
-    return [place for place, item in _figures(assessment, "") if item.basis == "unknown"]
+    """The places of all figures without a value, as key paths.
+
+    What a synchronisation lacks stands in its table, and what an output of nvidia-smi lacks in a finding.
+    """
+    items = [item for item in assessment if item[0] != "synchronisations"]
+    places = [place for name, part in items for place, item in _figures(part, name) if item.basis == "unknown"]
+    return [place for place in places if not place.startswith("cluster.machines")]
 
 
 def _figures(part: Any, place: str) -> Iterator[tuple[str, Figure | Money]]:

@@ -101,6 +101,13 @@ def test_a_figure_is_unknown_exactly_when_it_has_no_value() -> None:
         measured(1.0, "ms", "")
 
 
+def test_a_lower_bound_stands_only_where_there_is_no_value_and_is_written_only_where_there_is_one() -> None:
+    with pytest.raises(ValidationError, match="a figure with a value has no lower bound"):
+        Figure(value=1.0, unit="ms", basis="measured", source="x", at_least=0.5)
+    assert unknown("ms", "x", at_least=5.0).model_dump()["at_least"] == 5.0
+    assert "at_least" not in unknown("ms").model_dump()
+
+
 def test_an_amount_is_unknown_exactly_when_it_is_missing() -> None:
     with pytest.raises(ValidationError, match="unknown exactly when it is missing"):
         Money(currency="USD", basis="assumed", source="x")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ferry.assess.prometheus import histogram_quantile
+from ferry.assess.prometheus.quantiles import histogram_quantile
 
 HISTOGRAMS: list[dict[float, int]] = [
     {0.1: 500, 0.2: 900, 1.0: 1000, math.inf: 1000},
@@ -30,7 +30,7 @@ def test_quantiles_are_those_that_prometheus_computes(tmp_path: Path) -> None:
             le = "+Inf" if bound == math.inf else repr(bound)
             series.append({"series": f'h{number}_bucket{{le="{le}"}}', "values": f"{count}x1"})
         for q in QUANTILES:
-            value, _ = histogram_quantile(q, {bound: float(count) for bound, count in buckets.items()})
+            value = histogram_quantile(q, {bound: float(count) for bound, count in buckets.items()}).value
             expected = {"labels": "{}", "value": value}
             queries.append(
                 {"expr": f"histogram_quantile({q}, h{number}_bucket)", "eval_time": "0m", "exp_samples": [expected]}

@@ -1,4 +1,4 @@
-"""The real inputs beside the checkout: one site made of measurements, and every nccl-tests log there is."""
+"""The real inputs beside the checkout: one site made of measurements."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ferry.assess import assess, nccl
-from ferry.errors import UnreadableInput
+from ferry.assess import assess
 
 pytestmark = pytest.mark.shared
 
@@ -45,65 +44,26 @@ def test_site_a_is_assessed_with_the_numbers_of_its_files(shared: Path) -> None:
         "metrics-of-few-requests",
         "metrics-of-several-models",
         "nccl-more-ranks-than-gpus",
+        "no-collective-over-nodes",
         "weights-not-here",
+        "gpu-driver-new-feature-branch",
         "gradient-synchronisation",
+        "gradient-synchronisation",
+        "iteration-time-unknown",
+        "metrics-since-start",
         "nccl-average-hides-large-messages",
     ]
 
 
-# operation, ranks, nodes, rows, average, largest message, its bus bandwidth, wrong
-READABLE = {
-    "abci_v208_allreduce_16node_errcol.nccl": ("all_reduce", 128, 16, 24, 5.52162, 33554432, 26.63, 0),
-    "abci_v208_allreduce_4gpu_errcol.nccl": ("all_reduce", 4, 1, 24, 21.8071, 33554432, 168.64, 0),
-    "aws_adt_k8s_mpijob_1_0_prefix.txt": ("all_reduce", 16, None, 7, 52.9753, 2147483648, 437.79, 0),
-    "aws_topology_aware_summary.txt": ("all_reduce", 128, None, 3, 84.0569, 17179869184, 369.86, 0),
-    "coreweave_a100_infiniband.txt": ("all_reduce", 96, None, 5, 373.187, 8589934592, 386.56, 0),
-    "coreweave_gb200_nvl72_rack.txt": ("all_reduce", 72, None, 5, 745.53, 8589934592, 834.57, 0),
-    "coreweave_third.txt": ("all_reduce", 1440, None, 6, 297.808, 17179869184, 405.74, 0),
-    "dstack_gcp_a3high_hash_stripped.txt": (None, None, None, 11, 40.6043, 8589934592, 50.17, 0),
-    "dstack_gcp_a3mega_hash_stripped.txt": (None, None, None, 11, 146.948, 8589934592, 188.54, None),
-    "dstack_lambda_v2176.txt": ("all_reduce", 16, None, 29, 137.179, 2147483648, 696.06, 0),
-    "eunomia_truncated_rows.md": (None, None, None, 4, 0.411894, 33554432, 2.34, 0),
-    "eunomia_v218_allgather_tagoutput.txt": ("all_gather", 2, 1, 8, 1.54321, 134217728, 2.30, 0),
-    "rccl_pr2078_tail_asterisk_note.txt": ("all_reduce", 16, None, 4, 142.652, 17179869184, 360.98, 0),
-    "superbench_nccl_allreduce.log": ("all_reduce", 8, 1, 34, 68.4048, 8589934592, 235.26, None),
-    "superbench_nccl_reduce.log": (None, 8, 1, 34, 65.018, 8589934592, 228.38, None),
-    "ztan_a3mega_2node_h100.markdown": ("all_reduce", 16, 2, 31, 70.742, 8589934592, 338.82, 0),
-}
-REFUSED = {
-    "aws_adt_slurm_label_prefix_part1.txt": ":32: truncated nccl-tests log",
-    "eunomia_failures_invalid_usage.md": "line 49 says: NCCL WARN Duplicate GPU detected",
-    "issue338_cuda_not_initialized_fail.txt": "line 2 says: Test CUDA failure common.cu:1030",
-    "issue5_nccl1_header_fail.txt": "line 15 says: NCCL failure all_reduce.cu:95 'unhandled cuda error'",
-    "issue78_allreduce_256gpu_error_NA_truncated.txt": ":12: truncated nccl-tests log: a row is cut off",
-    "rccl_mi300x_version_line_unprefixed.txt": ":17: truncated nccl-tests log",
-}
-
-
-def test_every_log_there_is_has_an_expectation(shared: Path) -> None:
-    assert {path.name for path in (shared / "inputs" / "nccl").iterdir()} == {*READABLE, *REFUSED}
-
-
-@pytest.mark.parametrize("name", READABLE)
-def test_a_real_log_is_read(shared: Path, name: str) -> None:
-    path = shared / "inputs" / "nccl" / name
-    (run,) = nccl.parse(path.read_text(encoding="utf-8", errors="replace"), name).collectives
-    assert (
-        run.operation,
-        run.ranks,
-        run.nodes,
-        run.sizes,
-        run.average_busbw.value,
-        run.largest_message_bytes,
-        run.largest_message_busbw.value,
-        run.wrong,
-    ) == READABLE[name]
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_failed_or_truncated_real_log_is_refused_in_one_line(shared: Path, name: str) -> None:
-    path = shared / "inputs" / "nccl" / name
-    with pytest.raises(UnreadableInput) as refused:
-        nccl.parse(path.read_text(encoding="utf-8", errors="replace"), name)
-    assert REFUSED[name] in str(refused.value)
-    assert "\n" not in str(refused.value)
+def test_site_a_says_how_long_four_nodes_synchronise_and_that_it_is_a_bound(shared: Path) -> None:
+    made = assess(shared / "inputs" / "site-a" / "site.yaml")
+    finetune, whole = made.synchronisations
+    # The log of 96 ranks cannot be of these 32 GPUs; the one of 8 is of one node, so that the network is not in it.
+    assert {item.log for item in made.synchronisations} == {"../nccl/superbench_nccl_allreduce.log"}
+    assert (finetune.name, finetune.nodes, finetune.ranks) == ("finetune", 2, 16)
+    assert (whole.name, whole.nodes, whole.ranks) == ("all 4 nodes", 4, 32)
+    assert {(item.bound, item.ring_ms.basis) for item in made.synchronisations} == {("at least", "assumed")}
+    # 65.5 GB / 234.6 GB/s · 2·31/32, and 62/14 of the 35 µs that small messages take on 8 ranks.
+    assert whole.ring_ms.value == pytest.approx(65_527_752_704 / 234.6e9 * 2 * 31 / 32 * 1e3, rel=1e-3)
+    assert whole.latency_us.value == pytest.approx(35.2, abs=0.1)
+    assert whole.parameters_in_18_ms.value == pytest.approx(1.08e9, rel=1e-2)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -28,19 +29,29 @@ def test_the_example_site_is_assessed_with_exact_values() -> None:
     (collective,) = made.collectives
     assert (collective.operation, collective.ranks, collective.nodes) == ("all_reduce", 16, 2)
     assert collective.largest_message_busbw.value == 185.12
+    # 15.2 GB on one of two nodes by a log over both: at most; and on both, as it was measured.
+    one, both = made.synchronisations
+    assert (one.name, one.ranks, one.bound) == ("finetune", 8, "at most")
+    assert (both.name, both.ranks, both.bound, both.ring_ms.basis) == ("all 2 nodes", 16, "exactly", "measured")
+    assert both.ring_ms.value == pytest.approx(15_231_233_024 / 186.9e9 * 2 * 15 / 16 * 1e3, rel=5e-3)
     (service,) = made.serving
     assert service.model.parameters.value == 7_615_616_512
     assert service.model.weight_bytes.value == 15_231_233_024
     assert service.trace is not None
     assert (service.trace.requests, service.trace.peak_rps.value) == (5178, 158 / 60)
     assert service.metrics is not None
-    assert service.metrics.ttft_ms.p99.value == 496.4925
+    assert service.metrics.ttft_ms.p99.value == 496.492452345
     assert service.metrics.running.value == 4
-    assert service.metrics.running.source == "metrics.txt: vllm:num_requests_running, at the moment of saving"
+    assert service.metrics.running.source == "metrics.txt:3: vllm:num_requests_running, at one moment"
     assert [(finding.severity, finding.code) for finding in made.findings] == [
+        ("warning", "gpu-driver-old"),
         ("warning", "weights-not-here"),
+        ("info", "gpu-state-not-measured"),
         ("info", "gpus-mostly-idle"),
         ("info", "gradient-synchronisation"),
+        ("info", "gradient-synchronisation"),
+        ("info", "iteration-time-unknown"),
+        ("info", "metrics-since-start"),
         ("info", "nccl-average-hides-large-messages"),
     ]
 
@@ -107,7 +118,7 @@ def damage(name: str, edit: Callable[[str], str]) -> Callable[[Path], None]:
             damage("site.yaml", lambda text: text.replace("accelerator:", "accelerater:")),
             "cluster.accelerater: unknown key; did you mean 'accelerator'?",
         ),
-        (damage("metrics.txt", lambda text: text[:3000]), "metrics.txt"),
+        (damage("metrics.txt", lambda _: "<html>"), "metrics.txt: is a web page, perhaps a login"),
         (damage("trace.csv", lambda text: text.replace("09:00:0", "10:00:0", 1)), "trace.csv:3: TIMESTAMP"),
         (lambda folder: (folder / "trace.csv").unlink(), "trace.csv: cannot be read: No such file or directory"),
         (damage("gpu-node-1_nvidia_smi.csv", lambda text: text[:-30]), "gpu-node-1_nvidia_smi.csv:57: has"),
@@ -154,18 +165,49 @@ def test_the_note_names_the_site_its_measurements_and_every_finding() -> None:
     note = spoken(made)
     assert note.startswith("example-site, US (America/New_York)")
     assert "16 ranks on 2 nodes: 185.12 GB/s at 8192 MiB, 52.7026 GB/s on average" in note
+    assert "all 2 nodes: 153.1 ms. In 12 to 18 ms, 16 ranks on 2 nodes synchronise a bfloat16 model of" in note
+    assert "on 2 p5.48xlarge or p5e.48xlarge or p5en.48xlarge or p6-b200.48xlarge (3200 Gbit/s EFA): at best" in note
     assert "7.62 billion measured" in note
     assert "busiest minute  2.633 requests/s measured" in note
     for finding in made.findings:
         assert finding.code in note
         assert finding.seen in note
-    assert "\nUnknown\n" not in note
+    # A saved page has no time, so it gives no rate.
+    assert "serving[assistant].metrics.requests_per_s" in unknown_in(note)
+    assert "costs." not in unknown_in(note)
+
+
+def unknown_in(note: str) -> str:
+    return note.partition("\nUnknown\n")[2].partition("\nFindings")[0]
+
+
+def test_pages_of_the_exporters_tell_of_gpus_and_contradict_the_site(site: Path, change_site: Edit) -> None:
+    labels = 'gpu="0",UUID="GPU-1",modelName="NVIDIA L4",Hostname="n1"'
+    page = f"DCGM_FI_DEV_GPU_UTIL{{{labels}}} 40\nDCGM_FI_DEV_POWER_USAGE{{{labels}}} 70\n"
+    (site.parent / "dcgm.txt").write_text(page)
+    made = assess(change_site(lambda site: site["cluster"].update(metrics=["dcgm.txt"], nvidia_smi=[])))
+    assert made.cluster.metrics is not None
+    assert (made.cluster.metrics.power.value, made.cluster.gpu_utilization.value) == (70.0, 40.0)
+    assert made.cluster.accelerator_seen == "NVIDIA L4"
+    codes = {finding.code for finding in made.findings}
+    assert {"gpu-model-contradicts", "gpu-metrics-other-count", "gpu-utilization-one-moment"} <= codes
+    assert any(source.path.endswith("dcgm.txt") for source in made.made_from)
 
 
 def test_the_note_lists_what_is_unknown(change_site: Edit) -> None:
     note = spoken(assess(change_site(lambda site: site["costs"].pop("cooling"))))
-    assert "\nUnknown\n  costs.cooling\n" in note
+    assert "costs.cooling" in unknown_in(note)
     assert "12 of 13 items stated, in USD" in note
+
+
+def test_the_note_tells_the_busiest_hour(site: Path, change_site: Edit) -> None:
+    # Midnight UTC is 19:00 in New York; an answer to query_range of a counter.
+    pairs = [[1700006400 + 1800 * step, str(count)] for step, count in enumerate((0, 3600, 7200, 7300, 7400))]
+    labels = {"__name__": "vllm:request_success_total", "model_name": "m"}
+    answer = {"resultType": "matrix", "result": [{"metric": labels, "values": pairs}]}
+    (site.parent / "metrics.txt").write_text(json.dumps({"status": "success", "data": answer}))
+    note = spoken(assess(change_site(lambda site: None)))
+    assert "busiest hour  19:00 with 2 requests/s, the quietest 20:00 with 0.05556 (America/New_York)" in note
 
 
 def test_what_looks_like_markup_is_printed_as_it_stands(change_site: Edit) -> None:

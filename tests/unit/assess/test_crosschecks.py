@@ -7,9 +7,11 @@ import pytest
 
 from ferry.artefacts import (
     Cluster,
+    ClusterMetrics,
     Collective,
     EngineMetrics,
     Finding,
+    GpuUse,
     LocalCosts,
     Money,
     Quantiles,
@@ -21,9 +23,9 @@ from ferry.artefacts import (
     unknown,
 )
 from ferry.assess import crosschecks
+from ferry.assess.collectives import CollectiveLog
 from ferry.assess.gpus import GpuSamples
 from ferry.assess.model import model_facts
-from ferry.assess.nccl import NcclLog
 from ferry.assess.weights import Weights
 
 FINETUNE = Training(name="finetune", launcher="slurm", nodes=2)
@@ -53,7 +55,7 @@ def samples(gpus: int = 16, lines: int = 160, name: str = "NVIDIA A100-SXM4-80GB
     return GpuSamples("smi.csv", [name], gpus, lines, [50.0] * lines)
 
 
-def log(name: str = "NVIDIA A100-SXM4-80GB", **changes: Any) -> NcclLog:
+def log(name: str = "NVIDIA A100-SXM4-80GB", **changes: Any) -> CollectiveLog:
     collective = Collective(
         **{
             "file": "nccl.log",
@@ -68,7 +70,7 @@ def log(name: str = "NVIDIA A100-SXM4-80GB", **changes: Any) -> NcclLog:
         }
         | changes
     )
-    return NcclLog([collective], [name], [])
+    return CollectiveLog([collective], [name], [])
 
 
 def codes(findings: list[Finding]) -> list[str]:
@@ -125,44 +127,28 @@ def test_a_log_of_one_node_does_not_cover_training_on_two() -> None:
     assert finding.remedy == "measure: mpirun -np 16 -N 8 all_reduce_perf -b 8 -e 8G -f 2 -g 1"
 
 
-def test_a_log_of_a_larger_cluster_is_found() -> None:
+def test_a_log_of_a_larger_cluster_is_found_and_does_not_count_as_a_measurement_of_this_one() -> None:
     assert codes(crosschecks.about_network(cluster(), [log(ranks=96, nodes=None)], [FINETUNE])) == [
-        "nccl-more-ranks-than-gpus"
+        "nccl-more-ranks-than-gpus",
+        "no-collective-over-nodes",
     ]
 
 
-def test_gradients_of_eight_gigabytes_on_sixteen_ranks_take_a_tenth_of_a_second() -> None:
-    (finding,) = crosschecks.gradient_synchronisation(cluster(), log().collectives, [FINETUNE], [MODEL])
-    # 8 GB / 150 GB/s · 2·15/16 at home; over 10 Gbit/s 8 / 1.25 · 2·15/16.
-    assert finding.seen == (
-        "finetune: 8.0 GB of bfloat16 gradients (model), all-reduced on 16 ranks at 150 GB/s, take 0.1 s"
-    )
-    assert "over a 10 Gbit/s line it would take 12 s" in finding.means
-    assert finding.where == "nccl.log:49"
-
-
-def test_a_log_that_spans_nodes_is_preferred_and_one_that_does_not_gives_only_a_lower_bound() -> None:
-    inside = log(nodes=1, ranks=8, largest_message_busbw=measured(300, "GB/s", "inside.log:9"))
-    both = [*inside.collectives, *log().collectives]
-    (finding,) = crosschecks.gradient_synchronisation(cluster(), both, [FINETUNE], [MODEL])
-    assert "at 150 GB/s, take 0.1 s" in finding.seen
-    (finding,) = crosschecks.gradient_synchronisation(cluster(), inside.collectives, [FINETUNE], [MODEL])
-    assert "at 300 GB/s, take at least 0.05 s" in finding.seen
+NINE_HUNDRED = Quantiles(**{key: measured(900, "ms", "page") for key in ("mean", "p50", "p95", "p99")})
+ENGINE = EngineMetrics(
+    source="page",
+    engine="vllm",
+    ttft_ms=NINE_HUNDRED,
+    tpot_ms=NINE_HUNDRED,
+    latency_ms=NINE_HUNDRED,
+    running=unknown("requests"),
+    waiting=unknown("requests"),
+    kv_cache_use=unknown("share"),
+)
 
 
 def service(model_name: str = "m", **changes: Any) -> list[Finding]:
-    quantiles = Quantiles(**{key: measured(900, "ms", "page") for key in ("mean", "p50", "p95", "p99")})
-    engine = EngineMetrics(
-        source="page",
-        engine="vllm",
-        ttft_ms=quantiles,
-        tpot_ms=quantiles,
-        latency_ms=quantiles,
-        running=unknown("requests"),
-        waiting=unknown("requests"),
-        kv_cache_use=unknown("share"),
-    )
-    parts = {"name": "chat", "engine": "vllm", "model": MODEL, "trace": None, "metrics": engine, "slo": Slo()}
+    parts = {"name": "chat", "engine": "vllm", "model": MODEL, "trace": None, "metrics": ENGINE, "slo": Slo()}
     return crosschecks.about_service(Serving(**parts | changes), model_name)
 
 
@@ -179,6 +165,41 @@ def test_a_promise_that_is_missed_today_is_found() -> None:
     (missed,) = [finding for finding in findings if finding.code == "slo-missed-today"]
     assert missed.seen == "tpot P99 is 900 ms, promised are 100 ms"
     assert missed.remedy == "plan for the promise, or correct site.yaml: serving chat.slo.tpot_p99_ms"
+
+
+def test_a_promise_below_what_is_at_least_true_is_missed() -> None:
+    beyond = unknown("ms", "m.txt", at_least=500.0)
+    none = Quantiles(mean=beyond, p50=beyond, p95=beyond, p99=beyond)
+    given = service(slo=Slo(ttft_p99_ms=400, tpot_p99_ms=600), metrics=ENGINE.model_copy(update={"ttft_ms": none}))
+    (missed,) = [finding for finding in given if finding.code == "slo-missed-today" and "ttft" in finding.seen]
+    assert missed.seen == "ttft P99 is more than 500 ms, promised are 400 ms"
+
+
+def exporters(utilization: float, gpus: int = 16, window: str = "a day", model: str = "A100-SXM4-80GB") -> Cluster:
+    use, none = measured(utilization, "percent", "dcgm"), unknown("W")
+    given = ClusterMetrics(
+        source="dcgm",
+        window=window,
+        gpus=[
+            GpuUse(gpu=f"GPU-{n}", host=None, model=model, driver=None, utilization=use, power=none, memory_used=none)
+            for n in range(gpus)
+        ],
+        utilization=use,
+        power=none,
+    )
+    return crosschecks.with_metrics(cluster(50.0), given)
+
+
+def test_use_over_a_day_counts_more_than_a_sample_and_a_moment_does_not() -> None:
+    assert exporters(20.0).gpu_utilization.value == 20.0
+    assert exporters(20.0, window=crosschecks.ONE_MOMENT).gpu_utilization.value == 50.0
+
+
+def test_what_the_exporters_see_is_held_against_the_site() -> None:
+    assert codes(crosschecks.about_cluster_metrics(exporters(50.0))) == []
+    assert codes(crosschecks.about_cluster_metrics(exporters(20.0))) == ["gpus-mostly-idle"]
+    found = crosschecks.about_cluster_metrics(exporters(20.0, 8, crosschecks.ONE_MOMENT, "NVIDIA L4"))
+    assert codes(found) == ["gpu-model-contradicts", "gpu-metrics-other-count", "gpu-utilization-one-moment"]
 
 
 @pytest.mark.parametrize(

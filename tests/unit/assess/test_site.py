@@ -37,7 +37,7 @@ def test_an_unknown_key_names_the_nearest_known_one(change_site) -> None:
     path = change_site(lambda site: site["cluster"].update(gpu_per_node=8))
     assert refusal(path) == (
         "cluster.gpu_per_node: unknown key; did you mean 'gpus_per_node'?; known here: nodes, gpus_per_node, "
-        "accelerator, purchased, nvidia_smi, nccl_tests"
+        "accelerator, purchased, nvidia_smi, nccl_tests, metrics, prometheus"
     )
 
 
@@ -50,7 +50,33 @@ def test_a_misspelt_required_key_is_named_rather_than_the_missing_one(change_sit
     ("edit", "says"),
     [
         (lambda s: s["cluster"].update(nodes=0), "cluster.nodes: input should be greater than or equal to 1, given 0"),
-        (lambda s: s["serving"][0].update(engine="tgi"), "serving[0].engine: input should be 'vllm', given 'tgi'"),
+        (
+            lambda s: s["serving"][0].update(engine="mlc"),
+            "serving[0].engine: input should be 'vllm', 'sglang', 'tgi', 'triton', 'tensorrt-llm' or 'ollama', given "
+            "'mlc'",
+        ),
+        (
+            lambda s: s["cluster"].update(prometheus={"url": "http://p:9090", "username_env": "U"}),
+            "cluster.prometheus: username_env and password_env go together",
+        ),
+        (
+            lambda s: s["cluster"].update(
+                prometheus={"url": "http://p:9090", "token_env": "T", "username_env": "U", "password_env": "P"}
+            ),
+            "cluster.prometheus: give either token_env, or username_env and password_env, not both",
+        ),
+        (
+            lambda s: s["cluster"].update(prometheus={"url": "http://p:9090", "ca_file": "ca.pem"}),
+            "cluster.prometheus: ca_file is for an https address",
+        ),
+        (
+            lambda s: s["cluster"].update(prometheus={"url": "http://p:9090", "window_days": 93}),
+            "cluster.prometheus.window_days: input should be less than or equal to 92, given 93",
+        ),
+        (
+            lambda s: s["cluster"].update(prometheus={"url": "http://p:9090"}, metrics=["a"]),
+            "cluster: give either metrics (saved files) or prometheus (a live server), not both",
+        ),
         (
             lambda s: s["serving"][0]["requests"].update(format="csv"),
             "serving[0].requests.format: input should be 'azure-llm-2023', given 'csv'",
