@@ -1,0 +1,53 @@
+"""What the program left in the embedded account: `ferry rehearse`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import (
+    Field,
+)
+
+from ferry.artefacts.artefact import Artefact
+from ferry.artefacts.figures import Frozen
+
+
+class Check(Frozen):
+    """One statement about the account, held against what the describe calls say."""
+
+    name: str
+    passed: bool
+    resource: str
+    expected: str
+    found: str
+
+
+class NotEmulated(Frozen):
+    """A property that was accepted and has no effect in the embedded account."""
+
+    resource: str
+    property: str
+    why: str
+
+
+class Rehearsal(Artefact):
+    """What the program left in the embedded account: `ferry rehearse`."""
+
+    SCHEMA: ClassVar[str] = "ferry/rehearsal/v1"
+
+    environment: str
+    region: str
+    front: Literal["in-process"]
+    emulator: str
+    seconds: float
+    resources: dict[str, int] = Field(description="type token to count")
+    checks: list[Check]
+    not_emulated: list[NotEmulated]
+    seeded: list[str]
+    conditions_evaluated: list[str]
+    outputs: dict[str, Any]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
