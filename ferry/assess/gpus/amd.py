@@ -27,6 +27,7 @@ from ferry.errors import UnreadableInput
 
 CARD = re.compile(r"card([0-9]{1,3})")
 PAIR = re.compile(r"\(Topology\) Link type between DRM devices ([0-9]{1,3}) and ([0-9]{1,3})")
+LARGEST_JSON = 16 * 2**20
 NAMES = ("Card Series", "Card series", "Device Name", "Card Model", "Card model")
 WHOLE = ("SPX", "N/A", "NA", "")
 """Compute partitions of an accelerator that is not divided."""
@@ -34,6 +35,10 @@ WHOLE = ("SPX", "N/A", "NA", "")
 
 def read(text: str, first_line: int, reading: Reading) -> None:
     """Read the JSON that a text begins with. Raises UnreadableInput when it is cut off or of another kind."""
+    if len(text) > LARGEST_JSON:
+        raise UnreadableInput(
+            f"{reading.at(first_line)}: is JSON of more than {LARGEST_JSON / 2**20:g} MiB, which no server's GPUs fill"
+        )
     try:
         document, _ = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError) as error:

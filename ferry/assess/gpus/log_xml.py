@@ -16,6 +16,7 @@ from ferry.errors import UnreadableInput
 STARTS = ("<?xml", "<!DOCTYPE nvidia_smi_log", "<nvidia_smi_log")
 END = "</nvidia_smi_log>"
 DEEPEST = 40
+LARGEST_DOCUMENT = 16 * 2**20
 
 
 def read(lines: Sequence[str], start: int, reading: Reading) -> int:
@@ -24,6 +25,10 @@ def read(lines: Sequence[str], start: int, reading: Reading) -> int:
         return start
     end = next((at + 1 for at in range(start, len(lines)) if END in lines[at]), len(lines))
     document = "\n".join(lines[start:end]).lstrip("\ufeff \t")
+    if len(document) > LARGEST_DOCUMENT:
+        raise UnreadableInput(
+            f"{reading.at(start + 1)}: is XML of more than {LARGEST_DOCUMENT / 2**20:g} MiB; no server's GPUs fill that"
+        )
     document, closed, _ = document.partition(END)
     tree = _Tree(reading, start)
     tree.parse(document + closed)

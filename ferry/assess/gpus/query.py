@@ -35,6 +35,7 @@ REASON_BITS = {
 UUID = re.compile(r"GPU-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 BUS = re.compile(r"[0-9A-Fa-f]{8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f]")
 NAME = re.compile(r"(?:NVIDIA|Tesla|GeForce|Quadro|GRID|TITAN)\b.{1,80}")
+LONGEST_ROW = 100_000
 MOST_WITHOUT_A_MARK = 16
 """As many GPUs as a server has: rows that name none are of one GPU each up to here, whatever a capture repeats."""
 DRIVER = re.compile(r"[2-9][0-9]{2}\.[0-9]{2,3}(?:\.[0-9]{2})?")
@@ -75,6 +76,8 @@ def read(lines: Sequence[str], start: int, reading: Reading) -> int:
         line = lines[at].strip()
         if not line or columns_of(line) == heading:
             continue
+        if len(line) > LONGEST_ROW:
+            raise UnreadableInput(f"{reading.at(at + 1)}: is a line of {len(line)} characters: no row of nvidia-smi")
         row = _split(line, reading.at(at + 1))
         if len(row) != len(heading):
             if len(row) == 1 or columns_of(line) or apps:
@@ -140,7 +143,9 @@ def read_without_heading(lines: Sequence[str], start: int, reading: Reading) -> 
 
 def columns_of(line: str) -> list[str]:
     """The columns that a heading names, without their units; empty where it is none."""
-    columns = []
+    columns: list[str] = []
+    if len(line) > LONGEST_ROW:
+        return columns
     for part in line.strip().removeprefix("\ufeff").split(","):
         match = COLUMN.fullmatch(part.strip().strip('"'))
         if not match:
@@ -176,17 +181,19 @@ def _row(values: dict[str, str], number: int, at: int, reading: Reading) -> None
     gpu = reading.gpu(where, index=int(index) if index is not None else None, uuid=marks[0], bus=marks[1])
     gpu.seen += 1
     reading.lines += 1
-    for column, key in TEXTS.items():
-        reading.text(gpu, key, values.get(column, ""), where)
-    for column, key in FLAGS.items():
-        reading.flag(gpu, key, values.get(column, ""), where)
-    for column, key in COUNTS.items():
-        reading.number(gpu, key, values.get(column, ""), where)
-    for column, key in LINKS.items():
-        reading.number(gpu, key, values.get(column, ""), where, most=64)
-    reading.number(gpu, "memory_mib", values.get("memory.total", ""), where, ("mib", "mb", ""), LARGEST_MEMORY_MIB)
-    for column in ("enforced.power.limit", "power.limit"):
-        reading.number(gpu, "power_limit_w", values.get(column, ""), where, ("w", ""), LARGEST_POWER_W)
+    for column, raw in values.items():
+        if column in TEXTS:
+            reading.text(gpu, TEXTS[column], raw, where)
+        elif column in FLAGS:
+            reading.flag(gpu, FLAGS[column], raw, where)
+        elif column in COUNTS:
+            reading.number(gpu, COUNTS[column], raw, where)
+        elif column in LINKS:
+            reading.number(gpu, LINKS[column], raw, where, most=64)
+        elif column == "memory.total":
+            reading.number(gpu, "memory_mib", raw, where, ("mib", "mb", ""), LARGEST_MEMORY_MIB)
+        elif column == "power.limit" or (column == "enforced.power.limit" and "power.limit" not in values):
+            reading.number(gpu, "power_limit_w", raw, where, ("w", ""), LARGEST_POWER_W)
     if (busy := reading.value(values.get("utilization.gpu", ""), where, ("%", ""), 100)) is not None:
         gpu.utilization.append(busy)
     for column in ("power.draw", "power.draw.average", "power.draw.instant"):
@@ -194,7 +201,8 @@ def _row(values: dict[str, str], number: int, at: int, reading: Reading) -> None
         if power is not None:
             gpu.power_w.append(power)
             break
-    _throttling(values, gpu, reading, where)
+    if any(column.startswith("clocks_") for column in values):
+        _throttling(values, gpu, reading, where)
     if reading.driver is None and "driver_version" in values:
         reading.driver = reading.version(values["driver_version"], where)
     if reading.cuda is None and "cuda_version" in values:

@@ -163,6 +163,21 @@ def test_a_file_of_more_lines_or_more_gpus_than_a_server_has_is_refused() -> Non
         parse("uuid, name\n" + "".join(f"GPU-a{number}, a\n" for number in range(1025)), "smi")
 
 
+@pytest.mark.parametrize(
+    ("start", "filling", "says"),
+    [
+        ("index, name\n", "0, ", "smi:2: is a line of"),
+        ("", '[{"gpu": 0},', "smi:1: is JSON of more than 16 MiB"),
+        ('<?xml version="1.0"?><nvidia_smi_log>', "<a>x</a>", "smi:1: is XML of more than 16 MiB"),
+    ],
+)
+def test_what_is_larger_than_any_server_writes_is_refused_at_once(start: str, filling: str, says: str) -> None:
+    before = time.monotonic()
+    with pytest.raises(UnreadableInput, match=f"^{says}"):
+        parse(start + filling * (17 * 2**20 // len(filling)), "smi")
+    assert time.monotonic() - before < 3
+
+
 def test_rows_without_a_mark_take_no_memory_each() -> None:
     reading = parse("name, utilization.gpu [%]\n" + "NVIDIA L4, 5 %\n" * 10_000, "smi")
     assert (len(reading.gpus), reading.lines) == (16, 10_000)
