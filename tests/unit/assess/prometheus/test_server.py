@@ -38,8 +38,8 @@ def serving(answer: Answer, certificate: Path | None = None) -> Iterator[str]:
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
-            self.end_headers()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the client may have had enough
+                self.end_headers()
                 self.wfile.write(body.encode())
 
         def log_message(self, *_: object) -> None:
