@@ -37,6 +37,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 from pytest_socket import socket_allow_hosts
 
 from ferry.rehearsal.environment import isolated
@@ -50,6 +51,10 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
+
+# The same examples in each run, so that a failure is the change's and not the day's.
+settings.register_profile("seeded", derandomize=True, deadline=None)
+settings.load_profile("seeded")
 
 
 def pytest_configure(config: pytest.Config) -> None:

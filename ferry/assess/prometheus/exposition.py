@@ -110,7 +110,11 @@ def _line(found: _Found, number: int, line: str, seconds: float) -> None:
     if not KNOWN.match(name) and name not in KEPT_TOO:
         found.others[name] = None
         return
-    (family,) = text_string_to_metric_families(match["sample"])
+    try:
+        (family,) = text_string_to_metric_families(match["sample"])
+    except ValueError:  # such as a label that is named twice
+        _not_a_sample(found, number, line)
+        return
     sample = family.samples[0]
     key = (name, tuple(sorted(sample.labels.items())))
     points = found.points.setdefault(key, [])

@@ -140,3 +140,12 @@ def test_what_holds_no_sample_is_refused_with_the_reason(text: str, why: str) ->
 def test_hostile_lines_cost_no_more_than_their_length(parts: list[str]) -> None:
     with contextlib.suppress(UnreadableInput):
         parse(f"{RUNNING}{{" + "".join(parts) * 50, "p")
+
+
+def test_a_line_that_names_a_label_twice_takes_its_metric_out() -> None:
+    page = parse(
+        'vllm:num_requests_running{model_name="m",le="0",le="1"} 1\nvllm:num_requests_waiting{model_name="m"} 2\n',
+        "m.txt",
+    )
+    assert [series.name for series in page.series] == ["vllm:num_requests_waiting"]
+    assert any("m.txt:1" in finding.where for finding in page.findings)
