@@ -1,0 +1,60 @@
+"""The command line: the only place that prints or exits. One module a verb.
+
+Exit codes: 0 done, 1 Ferry's error, 2 usage, 3 the answer is "no". Libraries are imported inside the commands, so that
+`ferry --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from ferry.cli.assess import assess
+from ferry.cli.doctor import doctor
+from ferry.cli.plan import plan
+from ferry.cli.rehearse import rehearse
+from ferry.cli.render import render
+from ferry.cli.report import report
+from ferry.errors import FerryError
+
+app = typer.Typer(
+    help="Move LLM inference from a server room to AWS, and leave training at home.",
+    epilog="The road: assess, plan, render, rehearse, report. Exit codes: 0 done, 1 error, 2 usage, 3 the answer: no.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for verb in (assess, plan, render, rehearse, report, doctor):
+    app.command()(verb)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ferry import __version__
+
+        sys.stdout.write(f"ferry {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Move LLM inference from a server room to AWS, and leave training at home."""
+
+
+def main() -> NoReturn:
+    """Run a command; turn Ferry's errors into one line and their exit code."""
+    try:
+        app()
+    except FerryError as error:
+        sys.stderr.write(f"ferry: {error}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("ferry: interrupted\n")
+        sys.exit(130)
+    sys.exit(0)

@@ -1,0 +1,48 @@
+"""What the commands print: results on standard output, notes and progress on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NO = 3
+"""The exit code of an answer that is "no"."""
+
+
+def show(document: dict[str, Any], text: Any, as_json: bool) -> None:
+    """Print a result: the document with `--json`, else its text."""
+    if as_json:
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    else:
+        console().print(text)
+
+
+def note(text: str, as_json: bool) -> None:
+    """Print what comes next, or how far it is; nothing with `--json`."""
+    if not as_json:
+        console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def counting(what: str, *, quiet: bool) -> tuple[Callable[[int, str], None], ExitStack]:
+    """Show how far a run is: a line that counts on a terminal, a plain line now and then elsewhere."""
+    terminal = console(stderr=True)
+    shown = ExitStack()
+    if quiet:
+        return lambda count, name: None, shown
+    if not terminal.is_terminal:
+        return lambda count, name: None if count % 25 else note(f"{what}: {count} resources", False), shown
+    status = shown.enter_context(terminal.status(f"{what} ..."))
+    return lambda count, name: status.update(f"{what}: {count} resources, {name}"), shown
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A terminal or a file, with colours only on the former."""
+    from rich.console import Console
+
+    return Console(stderr=stderr)

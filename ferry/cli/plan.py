@@ -1,0 +1,42 @@
+"""`ferry plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ferry.cli.options import Force, Json
+from ferry.cli.output import NO, note, show
+
+
+def plan(
+    assessment: Annotated[Path, typer.Argument(metavar="ASSESSMENT", help="The file that `ferry assess` wrote.")],
+    environment: Annotated[str, typer.Option("--env", metavar="ENV", help="dev, staging, prod, prod-cn, or your own.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE")] = Path("plan.yaml"),
+    serving: Annotated[
+        str | None, typer.Option("--serving", metavar="NAME", help="Which service moves, where a site has several.")
+    ] = None,
+    region: Annotated[str | None, typer.Option("--region", metavar="REGION", help="Plan for this region only.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Size and price the move, and give a verdict: go, conditional, defer or stay (exit 3)."""
+    from ferry import ledger
+    from ferry.planning import plan as make_plan
+    from ferry.planning.text import describe
+
+    made = make_plan(
+        assessment, environment=environment, serving=serving, region=region, force=force, artefact_folder=output.parent
+    )
+    made.write(output)
+    ledger.append(output.parent, "plan", inputs=[assessment], outputs=[output], forced=force, result=made.verdict)
+    show(made.dump(), describe(made), as_json)
+    if made.verdict == "stay":
+        note(
+            f"wrote {output}; the verdict is stay. To go on all the same: ferry render {output} --override-verdict",
+            as_json,
+        )
+        raise typer.Exit(NO)
+    note(f"wrote {output}; next: ferry render {output}", as_json)
