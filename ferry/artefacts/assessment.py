@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import ClassVar, Literal
 
 from pydantic import (
@@ -116,6 +117,36 @@ class Training(Frozen):
     nodes: int
 
 
+class ExchangeRate(Frozen):
+    """What one unit of `base` costs in `quote`, as the site states it: USD/CNY 7.1 is 7.1 CNY for a dollar."""
+
+    base: str
+    quote: str
+    rate: Decimal
+    as_of: str
+    source: str
+
+
+class FurtherCosts(Frozen):
+    """What only the cost over a horizon needs. None: not stated, and then it is in no total."""
+
+    server_resale_share: Figure | None = Field(
+        default=None, description="of the book value above the residual, that a sale today brings"
+    )
+    racks: Figure | None = None
+    rack_price_per_month: Money | None = None
+    staff_freed_share: Figure | None = Field(
+        default=None, description="of the serving part of the staff's time, that gets other work"
+    )
+    price_per_hour_down: Money | None = None
+    delay_days_at_home: Figure | None = Field(
+        default=None, description="from deciding on a change of model or capacity until it serves"
+    )
+    delay_days_on_aws: Figure | None = None
+    delays_per_year: Figure | None = None
+    price_per_day_of_delay: Money | None = None
+
+
 class LocalCosts(Frozen):
     """The cost items of the site, as stated. What was left out is unknown, not 0."""
 
@@ -134,6 +165,8 @@ class LocalCosts(Frozen):
     staff_price_per_person_year: Money
     mtbf_hours: Figure
     mttr_hours: Figure
+    further: FurtherCosts = FurtherCosts()
+    exchange_rates: list[ExchangeRate] = []
 
 
 class Constraints(Frozen):

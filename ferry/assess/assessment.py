@@ -10,8 +10,10 @@ from ferry.artefacts import (
     Cluster,
     ClusterMetrics,
     Constraints,
+    ExchangeRate,
     Figure,
     Finding,
+    FurtherCosts,
     LocalCosts,
     Location,
     Money,
@@ -29,7 +31,7 @@ from ferry.assess.files import LARGEST_TEXT_BYTES, read_text
 from ferry.assess.model import read_model
 from ferry.assess.prometheus import EngineReading
 from ferry.assess.prometheus.series import Page
-from ferry.assess.site import CostsPart, PrometheusPart, RequestsPart, ServingPart, Site, read_site
+from ferry.assess.site import CostsPart, ExchangeRatePart, PrometheusPart, RequestsPart, ServingPart, Site, read_site
 from ferry.errors import UnreadableInput
 
 
@@ -204,7 +206,39 @@ def _costs(part: CostsPart) -> LocalCosts:
         staff_price_per_person_year=money(staff.price_per_person_year, "staff.price_per_person_year"),
         mtbf_hours=figure(reliability.mtbf_hours, "hours", "reliability.mtbf_hours"),
         mttr_hours=figure(reliability.mttr_hours, "hours", "reliability.mttr_hours"),
+        further=_further(part),
+        exchange_rates=[_rate(one) for one in part.exchange_rates],
     )
+
+
+def _further(part: CostsPart) -> FurtherCosts:
+    """The items that most sites do not count: only those that are stated."""
+
+    def figure(value: float | None, unit: str, key: str) -> Figure | None:
+        return None if value is None else assumed(value, unit, f"site.yaml: costs.{key}")
+
+    def money(amount: Decimal | None, key: str) -> Money | None:
+        if amount is None:
+            return None
+        return Money(amount=amount, currency=part.currency, basis="assumed", source=f"site.yaml: costs.{key}")
+
+    delay = part.delay
+    return FurtherCosts(
+        server_resale_share=figure(part.servers.resale_share, "share", "servers.resale_share"),
+        racks=figure(part.racks.count, "racks", "racks.count"),
+        rack_price_per_month=money(part.racks.price_per_month, "racks.price_per_month"),
+        staff_freed_share=figure(part.staff.freed_share, "share", "staff.freed_share"),
+        price_per_hour_down=money(part.reliability.price_per_hour_down, "reliability.price_per_hour_down"),
+        delay_days_at_home=figure(delay.days_at_home, "days", "delay.days_at_home"),
+        delay_days_on_aws=figure(delay.days_on_aws, "days", "delay.days_on_aws"),
+        delays_per_year=figure(delay.times_per_year, "a year", "delay.times_per_year"),
+        price_per_day_of_delay=money(delay.price_per_day, "delay.price_per_day"),
+    )
+
+
+def _rate(part: ExchangeRatePart) -> ExchangeRate:
+    base, quote = part.pair.split("/")
+    return ExchangeRate(base=base, quote=quote, rate=part.rate, as_of=part.as_of.isoformat(), source=part.source)
 
 
 def _constraints(site: Site) -> Constraints:

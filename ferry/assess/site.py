@@ -171,6 +171,16 @@ class ServersPart(Part):
     price_each: Amount | None = None
     lifetime_months: Positive | None = None
     residual_share: Share | None = None
+    resale_share: Share | None = Field(
+        default=None, description="of the book value above the residual, that selling freed servers today brings"
+    )
+
+
+class RacksPart(Part):
+    """Space: racks that are rented, or what own ones are charged at."""
+
+    count: Positive | None = None
+    price_per_month: Amount | None = Field(default=None, description="of one rack, without its power")
 
 
 class PowerPart(Part):
@@ -187,13 +197,35 @@ class StaffPart(Part):
 
     people: Annotated[float, Field(ge=0)] | None = None
     price_per_person_year: Amount | None = None
+    freed_share: Share | None = Field(
+        default=None, description="of the serving part of their time, that gets other work when serving moves"
+    )
 
 
 class ReliabilityPart(Part):
-    """Mean time between failures, and to repair."""
+    """Mean time between failures of the service, and to repair, and what an hour without it costs."""
 
     mtbf_hours: Positive | None = None
     mttr_hours: Positive | None = None
+    price_per_hour_down: Amount | None = None
+
+
+class DelayPart(Part):
+    """What waiting costs: days from deciding on a change of model or capacity until it serves."""
+
+    days_at_home: Annotated[float, Field(ge=0)] | None = None
+    days_on_aws: Annotated[float, Field(ge=0)] | None = None
+    times_per_year: Annotated[float, Field(ge=0)] | None = None
+    price_per_day: Amount | None = None
+
+
+class ExchangeRatePart(Part):
+    """One exchange rate: `USD/CNY` at 7.1 is 7.1 CNY for a dollar."""
+
+    pair: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}/[A-Z]{3}$")]
+    rate: Annotated[Decimal, Field(gt=0)]
+    as_of: date
+    source: str = Field(min_length=1)
 
 
 class CostsPart(Part):
@@ -201,11 +233,14 @@ class CostsPart(Part):
 
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field(description="ISO 4217 code: USD, CNY")
     servers: ServersPart = ServersPart()
+    racks: RacksPart = RacksPart()
     nvme_array: Amount | None = None
     cooling: Amount | None = None
     power: PowerPart = PowerPart()
     staff: StaffPart = StaffPart()
     reliability: ReliabilityPart = ReliabilityPart()
+    delay: DelayPart = DelayPart()
+    exchange_rates: list[ExchangeRatePart] = Field(default=[], description="without one, nothing is converted")
 
 
 class ConstraintsPart(Part):

@@ -1,8 +1,14 @@
-"""What an instance type costs an hour in a region, on demand and as Spot, in the currency that the region bills in."""
+"""What an instance type costs an hour in a region, in the currency that the region bills in.
+
+On demand, as Spot, and with a commitment of one or three years without upfront payment: the rate of an EC2 Instance
+Savings Plan, which is that of a Standard Reserved Instance. Prices from before a cut of the on-demand price are no
+prices any more: P4 and P5 have no commitment rates here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -40,6 +46,21 @@ def spot(instance_type: str, region: str) -> Price:
     return price
 
 
+def savings_plan(instance_type: str, region: str, years: int) -> Price:
+    """Rate of a commitment of 1 or 3 years, nothing paid upfront. Raises CatalogError naming where there is one."""
+    kind = f"savings_{years}yr"
+    price = _find(instance_type, region, kind)
+    if price is None:
+        raise CatalogError(_missing(f"{years}-year savings-plan rate", instance_type, region, kind))
+    return price
+
+
+def dated(sources: str) -> Iterator[tuple[str, date]]:
+    """Source and date of each price behind a cost line, from how the line names them: `a list, 2026-07-20; …`."""
+    for found in re.finditer(r"(?P<source>[^;]+), (?P<as_of>\d{4}-\d\d-\d\d)(?:; |$)", sources):
+        yield found["source"].strip(), date.fromisoformat(found["as_of"])
+
+
 def regions_with(instance_type: str, kind: str = "on_demand") -> list[str]:
     """The regions in which the catalogue has a price of the type."""
     return sorted(
@@ -62,11 +83,13 @@ def _find(instance_type: str, region: str, kind: str) -> Price | None:
     row = _by_key().get((instance_type, region))
     if row is None or not row[f"{kind}_per_hour"]:
         return None
+    # One day and one list stand behind the rates of both terms.
+    origin = "savings" if kind.startswith("savings") else kind
     return Price(
         per_hour=Decimal(row[f"{kind}_per_hour"]),
         currency=row["currency"],
-        as_of=date.fromisoformat(row[f"{kind}_as_of"]),
-        source=row[f"{kind}_source"],
+        as_of=date.fromisoformat(row[f"{origin}_as_of"]),
+        source=row[f"{origin}_source"],
     )
 
 

@@ -11,6 +11,7 @@ from ferry.catalog import regions, services
 from ferry.catalog.prices import Price
 from ferry.cost.money import HOURS_PER_MONTH, assumed_money, unknown_money
 from ferry.errors import CatalogError
+from stacks.settings import AuditSettings
 
 ENDPOINTS = 10
 """Interface endpoints of the network component, each in every zone; the S3 gateway endpoint is free."""
@@ -109,31 +110,49 @@ def cloud_lines(use: CloudUse) -> tuple[list[CostLine], list[tuple[str, date]]]:
         {"alb": HOURS_PER_MONTH, "alb-lcu": HOURS_PER_MONTH * units},
         f"one ALB, {units:.2f} capacity units",
     )
+    logs = _requests(use) * LOG_BYTES_PER_REQUEST / 10**9 + FLOW_LOG_GB_PER_INSTANCE * instances
     bill.add(
         "interface endpoints",
-        {"vpc-endpoint": HOURS_PER_MONTH * ENDPOINTS * use.zones},
-        f"{ENDPOINTS} endpoints in {use.zones} zones",
+        {"vpc-endpoint": HOURS_PER_MONTH * ENDPOINTS * use.zones, "vpc-endpoint-data": logs},
+        f"{ENDPOINTS} endpoints in {use.zones} zones instead of NAT, {logs:.0f} GB of logs through them",
     )
     bill.add("transfer out", {"transfer-out": _out_gb(use)}, f"{_out_gb(use):.0f} GB of answers, first price step")
-    bill.add(
-        "model and audit storage",
-        {"s3-standard": _decimal(use.weights_gb + use.audit_gb)},
-        f"S3 Standard, {use.weights_gb:.0f} GB of models, {use.audit_gb:.0f} GB of audit records",
-    )
-    logs = _requests(use) * LOG_BYTES_PER_REQUEST / 10**9 + FLOW_LOG_GB_PER_INSTANCE * instances
+    _storage(bill, use)
     bill.add(
         "logs and alarms",
         {"cloudwatch-logs-ingested": logs, "cloudwatch-alarm": Decimal(ALARMS)},
         f"CloudWatch, {logs:.0f} GB of logs and flow logs, {ALARMS} alarms; custom metrics are not in it",
     )
     bill.add("keys", {"kms-key": Decimal(KEYS), "kms-requests": Decimal(1)}, f"KMS, {KEYS} keys, bucket keys on")
-    reads = _decimal(use.weights_gb) * 10**9 / PART_BYTES * BOOTS_PER_MONTH
+    reads = _parts(use) * BOOTS_PER_MONTH
+    bill.add(
+        "requests",
+        {"s3-get": reads / 1000, "s3-put": _parts(use) / 1000},
+        f"S3, {BOOTS_PER_MONTH} model downloads and one upload in parts of {PART_BYTES // 2**20} MiB",
+    )
     bill.add(
         "trail",
         {"cloudtrail-data-events": reads / 100_000},
         f"CloudTrail data events of {BOOTS_PER_MONTH} model downloads; the first copy of management events is free",
     )
     return bill.lines, bill.used
+
+
+def _storage(bill: _Bill, use: CloudUse) -> None:
+    """Models in S3 Standard; audit records as the archive's own rule ages them, at a steady inflow."""
+    audit = AuditSettings()
+    young = Decimal(audit.glacier_days) / audit.retention_days
+    records = _decimal(use.audit_gb)
+    bill.add(
+        "model and audit storage",
+        {"s3-standard": _decimal(use.weights_gb) + records * young, "s3-glacier": records * (1 - young)},
+        f"S3, {use.weights_gb:.0f} GB of models, {use.audit_gb:.0f} GB of audit records of which {young:.0%} in "
+        f"Standard, the others in Glacier from day {audit.glacier_days}",
+    )
+
+
+def _parts(use: CloudUse) -> Decimal:
+    return _decimal(use.weights_gb) * 10**9 / PART_BYTES
 
 
 def _requests(use: CloudUse) -> Decimal:

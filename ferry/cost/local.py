@@ -57,7 +57,18 @@ def local_items(assessment: Assessment) -> list[LocalItem]:
         LocalItem(_purchase(assessment, "cooling", assessment.costs.cooling), Decimal(0), "never"),
         LocalItem(_power(assessment), share, "at once"),
         LocalItem(_staff(assessment), share, "with the people"),
+        *([LocalItem(_racks(assessment), share, "with the servers")] if _states_racks(assessment) else []),
     ]
+
+
+def power_per_month(*, full_kw: Decimal, idle_kw: Decimal, busy: Decimal, pue: Decimal, tariff: Decimal) -> Decimal:
+    """Idle power plus the rest by utilisation (`busy`, 0 to 1), times PUE, times 730 h, times the tariff."""
+    return (idle_kw + (full_kw - idle_kw) * busy) * pue * HOURS_PER_MONTH * tariff
+
+
+def staff_per_month(people: Decimal, price_per_year: Decimal) -> Decimal:
+    """A twelfth of what the people cost a year."""
+    return people * price_per_year / 12
 
 
 def _servers(assessment: Assessment) -> CostLine:
@@ -81,7 +92,6 @@ def _purchase(assessment: Assessment, item: str, price: Money) -> CostLine:
 
 
 def _power(assessment: Assessment) -> CostLine:
-    """Idle power plus the rest by utilisation, times PUE, times 730 h, times the tariff."""
     costs = assessment.costs
     full, idle, tariff = costs.power_kw_full_load.value, costs.power_kw_idle.value, costs.power_price_per_kwh.amount
     if full is None or tariff is None:
@@ -89,14 +99,16 @@ def _power(assessment: Assessment) -> CostLine:
     utilization, said = _utilization(assessment.cluster.gpu_utilization)
     base = 0.0 if idle is None else idle
     effectiveness = costs.power_usage_effectiveness.value
-    drawn = _decimal(base) + _decimal(full - base) * _decimal(utilization)
     factor = Decimal(1) if effectiveness is None else _decimal(effectiveness)
+    busy = _decimal(utilization)
+    amount = power_per_month(full_kw=_decimal(full), idle_kw=_decimal(base), busy=busy, pue=factor, tariff=tariff)
+    drawn = _decimal(base) + _decimal(full - base) * busy
     notes = [
         f"{drawn:.1f} kW at {said}",
         f"PUE {factor:g}" if effectiveness is not None else "no PUE stated: 1 taken",
         f"{tariff} a kWh",
     ]
-    return _line("power", drawn * factor * HOURS_PER_MONTH * tariff, costs.currency, ", ".join(notes))
+    return _line("power", amount, costs.currency, ", ".join(notes))
 
 
 def _utilization(figure: Figure) -> tuple[float, str]:
@@ -111,7 +123,23 @@ def _staff(assessment: Assessment) -> CostLine:
     people, price = costs.staff_people.value, costs.staff_price_per_person_year.amount
     if people is None or price is None:
         return _unknown("staff", costs.currency, "state costs.staff: people, price_per_person_year")
-    return _line("staff", _decimal(people) * price / 12, costs.currency, f"{people:g} people at {price:,} a year")
+    amount = staff_per_month(_decimal(people), price)
+    return _line("staff", amount, costs.currency, f"{people:g} people at {price:,} a year")
+
+
+def _states_racks(assessment: Assessment) -> bool:
+    """Whether the site counts space at all: most own it, and then nothing is missing from the bill."""
+    return assessment.costs.further.racks is not None or assessment.costs.further.rack_price_per_month is not None
+
+
+def _racks(assessment: Assessment) -> CostLine:
+    further = assessment.costs.further
+    count = further.racks.value if further.racks else None
+    price = further.rack_price_per_month.amount if further.rack_price_per_month else None
+    if count is None or price is None:
+        return _unknown("racks", assessment.costs.currency, "state costs.racks: count, price_per_month")
+    detail = f"{count:g} racks at {price:,} a month"
+    return _line("racks", _decimal(count) * price, assessment.costs.currency, detail)
 
 
 def _line(item: str, amount: Decimal, currency: str, detail: str) -> CostLine:

@@ -82,11 +82,12 @@ def test_the_cloud_bill() -> None:
         "instances": Decimal("1468.76"),  # 2 x 1.006 x 730
         "root volumes": Decimal("62.00"),  # 2 x (200 x 0.08 + 375 x 0.04)
         "load balancer": Decimal("17.58"),  # 730 x (0.0225 + 0.008 x 3600 x (5,000 + 50,000) B / 1e9)
-        "interface endpoints": Decimal("146.00"),  # 10 x 2 x 0.01 x 730
+        "interface endpoints": Decimal("146.15"),  # 10 x 2 x 0.01 x 730 + 15.256 x 0.01
         "transfer out": Decimal("11.83"),  # 2,628,000 x 200 x 250 B x 0.09
-        "model and audit storage": Decimal("0.83"),  # (16 + 20) x 0.023
+        "model and audit storage": Decimal("0.50"),  # (16 + 20 x 30/184) x 0.023 + 20 x 154/184 x 0.0036
         "logs and alarms": Decimal("8.83"),  # (5.256 + 10) x 0.5 + 12 x 0.1
         "keys": Decimal("3.03"),
+        "requests": Decimal("0.03"),  # 71,526 GET x 0.0004/1,000 + 238 PUT x 0.005/1,000
         "trail": Decimal("0.07"),
     }
     assert ("karpenter-provider-aws zz_generated.pricing", date(2026, 7, 20)) in used
@@ -102,7 +103,7 @@ def test_a_price_of_another_region_is_said_to_be_one() -> None:
 def test_in_china_only_what_has_a_price_in_cny_has_an_amount() -> None:
     lines, _ = cloud_lines(use(region="cn-north-1"))
     known = {item for item, amount in amounts(lines).items() if amount is not None}
-    assert known == {"instances", "model and audit storage"}
+    assert known == {"instances", "model and audit storage", "requests"}
     assert total(lines).amounts.keys() == {"CNY"}
 
 
