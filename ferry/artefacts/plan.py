@@ -35,6 +35,8 @@ class Candidate(Frozen):
     max_size: int | None = None
     mean_size: float | None = Field(default=None, description="instances over time, which the bill follows")
     tensor_parallel: int | None = None
+    engine: str = ""
+    quantization: str | None = Field(default=None, description="of the weights; None: as many bits as the model has")
     ttft_p99_ms: float | None = Field(default=None, description="of the longest prompts on an idle instance")
     tpot_ms: float | None = Field(default=None, description="mean at the load target")
     usd_per_hour: Decimal | None = None

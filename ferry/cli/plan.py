@@ -19,6 +19,10 @@ def plan(
         str | None, typer.Option("--serving", metavar="NAME", help="Which service moves, where a site has several.")
     ] = None,
     region: Annotated[str | None, typer.Option("--region", metavar="REGION", help="Plan for this region only.")] = None,
+    quantization: Annotated[
+        str | None,
+        typer.Option("--quantization", metavar="KIND", help="Plan a quantised copy of the model: fp8, or awq (4 bit)."),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -28,7 +32,13 @@ def plan(
     from ferry.planning.text import describe
 
     made = make_plan(
-        assessment, environment=environment, serving=serving, region=region, force=force, artefact_folder=output.parent
+        assessment,
+        environment=environment,
+        serving=serving,
+        region=region,
+        quantization=quantization,
+        force=force,
+        artefact_folder=output.parent,
     )
     made.write(output)
     ledger.append(output.parent, "plan", inputs=[assessment], outputs=[output], forced=force, result=made.verdict)

@@ -15,6 +15,7 @@ from ferry.cost.money import HOURS_PER_MONTH, cents
 from ferry.errors import CatalogError, PlanError
 from ferry.planning import boot, fleet_size, memory
 from ferry.planning.demand import Demand
+from ferry.planning.engines import planned
 from ferry.planning.fleet_size import LOAD_TARGET, FleetSize
 from ferry.planning.memory import GIB, Fit, Misfit
 from ferry.planning.roofline import Roofline, batch_limit
@@ -82,7 +83,7 @@ def choices(serving: Serving, demand: Demand, places: Sequence[Region]) -> tuple
 
 
 def _serve(serving: Serving, demand: Demand, instance: InstanceType) -> _Serves | Misfit:
-    placed = memory.fit(serving.model, instance, demand.max_model_tokens)
+    placed = memory.fit(serving.model, planned(serving.engine), instance, demand.max_model_tokens)
     if isinstance(placed, Misfit):
         return placed
     roofline = Roofline(serving.model, instance, placed.tensor_parallel, demand.tokens)
@@ -136,6 +137,8 @@ def _candidate(served: _Serves, instance: InstanceType, price: Price, place: Reg
         max_size=served.size.max_size,
         mean_size=round(served.size.mean_size, 3),
         tensor_parallel=served.fit.tensor_parallel,
+        engine=planned(serving.engine).name,
+        quantization=serving.model.quantization,
         ttft_p99_ms=round(served.roofline.ttft_p99_seconds() * 1000, 1),
         tpot_ms=round(served.roofline.tpot_seconds(LOAD_TARGET * served.batch) * 1000, 1),
         usd_per_hour=price.per_hour if in_dollars else None,
@@ -170,6 +173,8 @@ def _refusal(
         fits=False,
         reason=reason,
         weights_gib=round(memory.weight_bytes(serving.model) / GIB, 2),
+        engine=planned(serving.engine).name,
+        quantization=serving.model.quantization,
         kv_cache_gib=round(placed.kv_cache_gib, 2) if placed else None,
     )
 

@@ -13,12 +13,12 @@ from ferry.artefacts import Assessment, Serving, first_problem
 from ferry.errors import PlanError
 from ferry.planning import boot, memory
 from ferry.planning.candidates import Choice
+from ferry.planning.copies import QUANTIZATIONS
 from ferry.planning.demand import Demand
+from ferry.planning.engines import planned
 from ferry.planning.fleet_size import LOAD_RELEASE, LOAD_TARGET, SCALE_OUT_STEP
 from stacks.settings import Settings
 
-IMAGES = {"vllm": "vllm-openai:v0.33.0"}
-"""Repository and tag that the account's registry is expected to hold: vLLM's release of November 2026."""
 ZONES = 2
 SYSTEM_GIB = 80
 """System, drivers and CUDA of the machine image: assumed."""
@@ -55,11 +55,9 @@ def root_volume_gib(serving: Serving) -> int:
 
 
 def _model_version(serving: Serving, choice: Choice, demand: Demand, said: list[str]) -> dict[str, Any]:
-    image = IMAGES.get(serving.engine)
-    if image is None:
-        raise PlanError(f"{serving.name}: engine {serving.engine!r} is not planned for; known are {', '.join(IMAGES)}")
+    engine = planned(serving.engine)
     expected = boot.seconds(memory.weight_bytes(serving.model), choice.instance)
-    said.append(f"the account's registry holds the engine as {image}")
+    said.append(f"the account's registry holds the engine as {engine.image}")
     said.append(f"a new instance serves after about {expected:.0f} s (image and model over network and volume)")
     size = choice.size
     return {
@@ -68,8 +66,8 @@ def _model_version(serving: Serving, choice: Choice, demand: Demand, said: list[
         "version": "1",
         "weight": 100,
         "engine": {
-            "name": serving.engine,
-            "image": image,
+            "name": engine.name,
+            "image": engine.image,
             "tensor_parallel": choice.fit.tensor_parallel,
             "max_sequences": choice.batch,
             "max_model_tokens": demand.max_model_tokens,
@@ -95,11 +93,14 @@ def _model_version(serving: Serving, choice: Choice, demand: Demand, said: list[
 def model_slug(serving: Serving) -> str:
     """The name under which the model is stored: its folder's, or the service's where the folder is just `model`."""
     folder = PurePath(serving.model.path).name
-    for name in (serving.name if folder.lower() in _NAMELESS else folder, serving.name):
-        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789")[:_SLUG_LENGTH].strip("-")
+    # The name of a quantised copy ends with its kind, however long the rest is.
+    kind = next((f"-{name}" for name in QUANTIZATIONS if folder.endswith(f"-{name}")), "")
+    given = folder.removesuffix(kind)
+    for name in (serving.name if given.lower() in _NAMELESS else given, serving.name):
+        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).lstrip("-0123456789")[: _SLUG_LENGTH - len(kind)].strip("-")
         if len(slug) > 1:
-            return slug
-    return "model"
+            return slug + kind
+    return f"model{kind}"
 
 
 def _domain_name(assessment: Assessment, serving: Serving, said: list[str]) -> str:

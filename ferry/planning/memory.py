@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from ferry.artefacts import ModelFacts
 from ferry.catalog.instance_types import InstanceType
 from ferry.errors import PlanError
+from ferry.planning.copies import quantised
+from ferry.planning.engines import Engine, cannot_run
 
 GIB = 1024**3
 
@@ -104,9 +106,9 @@ def widest_split(model: ModelFacts, accelerators: int) -> int:
     return max(width for width in widths if divides(model, width))
 
 
-def fit(model: ModelFacts, instance: InstanceType, max_model_tokens: int) -> Fit | Misfit:
+def fit(model: ModelFacts, engine: Engine, instance: InstanceType, max_model_tokens: int) -> Fit | Misfit:
     """Place the model over the instance's accelerators, with cache for at least one sequence of `max_model_tokens`."""
-    if unsupported := _cannot_compute(model, instance):
+    if unsupported := cannot_run(engine, model, instance.accelerator):
         return Misfit(unsupported)
     width = widest_split(model, instance.accelerators)
     weights = weight_bytes(model) / GIB
@@ -124,16 +126,6 @@ def fit(model: ModelFacts, instance: InstanceType, max_model_tokens: int) -> Fit
         kv_cache_gib=cache * width,
         kv_tokens=tokens,
     )
-
-
-def _cannot_compute(model: ModelFacts, instance: InstanceType) -> str | None:
-    accelerator = instance.accelerator
-    if model.dtype == "bfloat16" and not accelerator.has_bfloat16:
-        return (
-            f"{accelerator.name} (compute capability {accelerator.compute_capability}) has no bfloat16, in which the "
-            "model is; running it in float16 changes its answers"
-        )
-    return None
 
 
 def _reserve_gib(model: ModelFacts, instance: InstanceType, width: int) -> float:
@@ -180,11 +172,13 @@ def weight_only_fp8(model: ModelFacts, instance: InstanceType) -> bool:
 
 
 def _in_four_bits(model: ModelFacts, usable: float) -> list[str]:
-    """Says so when the weights would fit in 4 bit, with a tenth for scales and what stays in 16 bit."""
-    if model.parameters.value is None or model.quantization in {"awq", "gptq"}:
+    """Says so when a copy in 4 bit would fit."""
+    try:
+        size = weight_bytes(quantised(model, "awq")) / GIB
+    except PlanError:
         return []
-    size = model.parameters.value * 0.5 * 1.1 / GIB
-    return [f"in 4 bit (about {size:.0f} GiB) it would fit"] if size <= usable else []
+    said = f"in 4 bit (about {size:.0f} GiB) it would fit: --quantization awq plans such a copy"
+    return [said] if size <= usable else []
 
 
 def _nodes(

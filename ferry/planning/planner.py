@@ -14,6 +14,7 @@ from ferry.cost.local import end_of_life, local_items
 from ferry.errors import CatalogError, InvalidField
 from ferry.planning import configuration, memory, places
 from ferry.planning.candidates import Choice, choices
+from ferry.planning.copies import quantised
 from ferry.planning.demand import Demand, demand
 from ferry.planning.fleet_size import LOAD_TARGET
 from ferry.planning.roofline import DECODE_EFFICIENCY, PREFILL_EFFICIENCY
@@ -26,19 +27,23 @@ def plan(
     environment: str,
     serving: str | None = None,
     region: str | None = None,
+    quantization: str | None = None,
     force: bool = False,
     artefact_folder: Path | None = None,
     today: date | None = None,
 ) -> Plan:
     """Plan the move of one service. Writes nothing.
 
-    `serving` names it where the site has several, `region` narrows the allowed ones, `force` accepts an assessment
+    `serving` names it where the site has several, `region` narrows the allowed ones, `quantization` ("fp8" or "awq")
+    plans a quantised copy of its model instead of the model as it is, `force` accepts an assessment
     that was edited or whose inputs changed. `artefact_folder` is where the plan will lie (default: beside the
     assessment); `today` is what prices and lifetimes are dated against. Raises ArtefactError, CatalogError,
     InvalidField or PlanError.
     """
     assessment = read(Assessment, assessment_path, force=force)
     service = _service(assessment, serving)
+    if quantization is not None:
+        service = service.model_copy(update={"model": quantised(service.model, quantization)})
     wanted = demand(service)
     accepted, refused = choices(service, wanted, places.allowed(assessment, region))
     choice = accepted[0]
@@ -48,7 +53,15 @@ def plan(
     config, configured = configuration.configuration(assessment, service, choice, wanted, environment)
     cloud, used = cloud_lines(_use(service, choice, wanted))
     local = local_items(assessment)
-    case = Case(assessment=assessment, serving=service, choice=choice, local=local, cloud=cloud, today=day)
+    case = Case(
+        assessment=assessment,
+        serving=service,
+        choice=choice,
+        local=local,
+        cloud=cloud,
+        today=day,
+        quantised=quantization is not None,
+    )
     answer, reasons = verdict(case)
     return Plan(
         schema_=Plan.SCHEMA,

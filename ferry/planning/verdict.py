@@ -19,6 +19,7 @@ from ferry.cost.hybrid import ends_now
 from ferry.cost.local import LocalItem, end_of_life, serving_nodes
 from ferry.cost.money import HOURS_PER_MONTH, show, total
 from ferry.planning.candidates import Choice
+from ferry.planning.engines import knows, planned
 from ferry.planning.memory import weight_only_fp8
 
 BUSY = 0.7
@@ -42,6 +43,8 @@ class Case:
     local: Sequence[LocalItem]
     cloud: Sequence[CostLine]
     today: date
+    quantised: bool = False
+    """Whether a quantised copy is planned, which has to be made first."""
 
     @property
     def currency(self) -> str:
@@ -306,6 +309,7 @@ def _service(case: Case) -> Iterator[Reason]:
                 basis="assumed",
                 evidence=f"MTBF {costs.mtbf_hours.value:g} h, MTTR {costs.mttr_hours.value:g} h, stated in site.yaml",
             )
+    yield from _engine(case)
     if weight_only_fp8(case.serving.model, case.choice.instance):
         yield Reason(
             says="condition",
@@ -313,4 +317,30 @@ def _service(case: Case) -> Iterator[Reason]:
             f"{case.choice.instance.accelerator.name}",
             basis="unknown",
             evidence="FP8 arithmetic needs compute capability 8.9; below it vLLM runs W8A16 (docs.vllm.ai, FP8 W8A8)",
+        )
+
+
+def _engine(case: Case) -> Iterator[Reason]:
+    """What another engine, or other weights than the site's, have to show first."""
+    model, engine = case.serving.model, planned(case.serving.engine)
+    if engine.name != case.serving.engine:
+        yield Reason(
+            says="condition",
+            text=f"clients and answers are tried on {engine.name}: nodes do not start {case.serving.engine}",
+            basis="assumed",
+            evidence=f"the site runs {case.serving.engine}; {engine.name} serves an OpenAI-compatible API",
+        )
+    if case.quantised:
+        yield Reason(
+            says="condition",
+            text=f"a copy of the model in {model.quantization} is made, and its answers are evaluated",
+            basis="unknown",
+            evidence="quantising changes answers; by how much depends on the model and on what it is asked",
+        )
+    elif not knows(engine, model):
+        yield Reason(
+            says="condition",
+            text=f"{engine.name} is shown to load {model.quantization} weights",
+            basis="unknown",
+            evidence=f"not among what it is known to load: {', '.join(engine.quantizations)} ({engine.source})",
         )

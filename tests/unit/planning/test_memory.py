@@ -10,7 +10,10 @@ from ferry.artefacts import unknown
 from ferry.catalog import instance_types
 from ferry.errors import PlanError
 from ferry.planning import memory
+from ferry.planning.engines import ENGINES
 from ferry.planning.memory import Fit, Misfit
+
+VLLM = ENGINES["vllm"]
 
 
 def test_llama_3_8b_caches_131072_bytes_a_token(make: SimpleNamespace) -> None:
@@ -70,18 +73,18 @@ def test_weights_of_unknown_size_are_an_error_with_a_remedy(make: SimpleNamespac
 
 
 def test_deepseek_v3_in_fp8_does_not_fit_eight_a100_of_80_gb(make: SimpleNamespace) -> None:
-    refused = memory.fit(make.deepseek_v3(), instance_types.find("p4de.24xlarge"), 8192)
+    refused = memory.fit(make.deepseek_v3(), VLLM, instance_types.find("p4de.24xlarge"), 8192)
     assert isinstance(refused, Misfit)
     assert refused.reason.startswith("needs 754 GiB (weights 641, engine 33, one sequence of 8192 tokens 4.3")
     assert "has 640 (8 x 80)" in refused.reason
-    assert "in 4 bit (about 344 GiB) it would fit" in refused.reason
+    assert "in 4 bit (about 327 GiB) it would fit: --quantization awq plans such a copy" in refused.reason
     assert "A100-80GB runs FP8 weight-only" in refused.reason
     assert refused.reason.endswith("fits only over 2 nodes, refused until a component exists for that")
     assert refused.nodes == 2
 
 
 def test_deepseek_v3_in_fp8_fits_eight_h200(make: SimpleNamespace) -> None:
-    placed = memory.fit(make.deepseek_v3(), instance_types.find("p5en.48xlarge"), 8192)
+    placed = memory.fit(make.deepseek_v3(), VLLM, instance_types.find("p5en.48xlarge"), 8192)
     assert isinstance(placed, Fit)
     assert placed.tensor_parallel == 8
     assert placed.weights_gib == pytest.approx(641.296, abs=0.001)
@@ -90,13 +93,13 @@ def test_deepseek_v3_in_fp8_fits_eight_h200(make: SimpleNamespace) -> None:
 
 
 def test_no_number_of_small_instances_is_offered_for_a_large_model(make: SimpleNamespace) -> None:
-    refused = memory.fit(make.deepseek_v3(), instance_types.find("g5.48xlarge"), 8192)
+    refused = memory.fit(make.deepseek_v3(), VLLM, instance_types.find("g5.48xlarge"), 8192)
     assert isinstance(refused, Misfit)
     assert refused.nodes is None
 
 
 def test_llama_3_8b_fits_one_a10g_with_room_for_20_sequences(make: SimpleNamespace) -> None:
-    placed = memory.fit(make.llama_3_8b(), instance_types.find("g5.xlarge"), 8192)
+    placed = memory.fit(make.llama_3_8b(), VLLM, instance_types.find("g5.xlarge"), 8192)
     assert isinstance(placed, Fit)
     # 22.35 x 0.9 - 14.957 - 1.8 - 20.2 x 2048 x 4096 x 2 B = 3.042 GiB
     assert placed.kv_cache_gib == pytest.approx(3.042, abs=0.001)
@@ -116,21 +119,23 @@ def test_one_a10g_serves_up_to_14b_quantised(
         attention_heads=40,
         weight_bytes=make.figure(parameters * bytes_each),
     )
-    assert isinstance(memory.fit(model, instance_types.find("g5.xlarge"), 8192), Fit) == fits
+    assert isinstance(memory.fit(model, VLLM, instance_types.find("g5.xlarge"), 8192), Fit) == fits
 
 
 def test_bfloat16_is_refused_on_turing_and_float16_is_not(make: SimpleNamespace) -> None:
     small = make.figure(6e9)
-    refused = memory.fit(make.llama_3_8b(weight_bytes=small), instance_types.find("g4dn.xlarge"), 8192)
+    refused = memory.fit(make.llama_3_8b(weight_bytes=small), VLLM, instance_types.find("g4dn.xlarge"), 8192)
     assert isinstance(refused, Misfit)
     assert refused.reason.startswith("T4 (compute capability 7.5) has no bfloat16")
-    placed = memory.fit(make.llama_3_8b(weight_bytes=small, dtype="float16"), instance_types.find("g4dn.xlarge"), 8192)
+    placed = memory.fit(
+        make.llama_3_8b(weight_bytes=small, dtype="float16"), VLLM, instance_types.find("g4dn.xlarge"), 8192
+    )
     assert isinstance(placed, Fit)
 
 
 def test_idle_accelerators_are_named(make: SimpleNamespace) -> None:
     model = make.deepseek_v3(attention="GQA", attention_heads=28, kv_heads=4)
-    refused = memory.fit(model, instance_types.find("p4de.24xlarge"), 8192)
+    refused = memory.fit(model, VLLM, instance_types.find("p4de.24xlarge"), 8192)
     assert isinstance(refused, Misfit)
     assert "has 320 (4 x 80, 4 left idle: the heads divide by 4 only)" in refused.reason
 

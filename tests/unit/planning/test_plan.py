@@ -7,11 +7,12 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from ferry.artefacts import Candidate, Constraints, Plan, Slo, read, sha256_of
+from ferry.artefacts import Assessment, Candidate, Constraints, Plan, Slo, read, sha256_of, unknown
 from ferry.errors import CatalogError, InvalidField, PlanError, StaleArtefact, TamperedArtefact
 from ferry.planning import plan as make_plan
 from ferry.planning.configuration import model_slug
@@ -159,7 +160,13 @@ def test_an_environment_that_the_stack_refuses_is_an_error(make: SimpleNamespace
 
 @pytest.mark.parametrize(
     ("path", "slug"),
-    [("model", "chat"), ("models/DeepSeek-R1-Distill-Qwen-32B", "deepseek-r1-distill-qwen"), ("./72B", "chat")],
+    [
+        ("model-awq", "chat-awq"),
+        ("DeepSeek-R1-Distill-Qwen-32B-awq", "deepseek-r1-distill-awq"),
+        ("model", "chat"),
+        ("models/DeepSeek-R1-Distill-Qwen-32B", "deepseek-r1-distill-qwen"),
+        ("./72B", "chat"),
+    ],
 )
 def test_the_model_is_named_after_its_folder_or_its_service(make: SimpleNamespace, path: str, slug: str) -> None:
     serving = make.assessment(model=make.llama_3_8b(path=path)).serving[0]
@@ -222,11 +229,74 @@ def test_one_of_several_services_has_to_be_named(make: SimpleNamespace, planned:
         planned(facts, serving="search")
 
 
-def test_an_engine_that_nodes_do_not_run_is_an_error(make: SimpleNamespace, planned: Planned) -> None:
+def run_by(make: SimpleNamespace, engine: str) -> Assessment:
     facts = make.assessment()
-    facts = facts.model_copy(update={"serving": [facts.serving[0].model_copy(update={"engine": "triton"})]})
-    with pytest.raises(PlanError, match="engine 'triton' is not planned for; known are vllm"):
+    return facts.model_copy(update={"serving": [facts.serving[0].model_copy(update={"engine": engine})]})
+
+
+@pytest.mark.parametrize(("engine", "image"), [("vllm", "vllm-openai:v0.33.0"), ("sglang", "sglang:v0.5.4")])
+def test_an_engine_that_nodes_start_is_kept(make: SimpleNamespace, planned: Planned, engine: str, image: str) -> None:
+    plan = planned(run_by(make, engine))
+    started = plan.config["ferry:model_versions"][0]["engine"]
+    assert (plan.chosen.engine, started["name"], started["image"]) == (engine, engine, image)
+    assert not [reason for reason in plan.reasons if "nodes do not start" in reason.text]
+
+
+def test_an_engine_that_nodes_do_not_start_is_replaced_on_a_condition(make: SimpleNamespace, planned: Planned) -> None:
+    plan = planned(run_by(make, "ollama"))
+    assert plan.config["ferry:model_versions"][0]["engine"]["name"] == "vllm"
+    assert "clients and answers are tried on vllm: nodes do not start ollama" in [
+        reason.text for reason in plan.reasons if reason.says == "condition"
+    ]
+
+
+def test_sglang_is_not_planned_on_accelerators_that_its_kernels_do_not_run_on(
+    make: SimpleNamespace, planned: Planned
+) -> None:
+    facts = run_by(make, "sglang")
+    model = make.llama_3_8b(dtype="float16", quantization="awq", weight_bytes=make.figure(5.7e9))
+    facts = facts.model_copy(update={"serving": [facts.serving[0].model_copy(update={"model": model})]})
+    assert refused(planned(facts))["g4dn.xlarge"].reason == (
+        "sglang runs awq weights from compute capability 8.0 on, T4 has 7.5"
+    )
+
+
+def test_a_quantised_copy_is_planned_only_when_it_is_asked_for(make: SimpleNamespace, planned: Planned) -> None:
+    constraints = Constraints(regions_allowed=["eu-west-2"])
+    facts = make.assessment(model=make.deepseek_v3(), constraints=constraints)
+    with pytest.raises(PlanError, match=r"in 4 bit .* it would fit: --quantization awq plans such a copy"):
         planned(facts)
+    plan = planned(facts, quantization="awq")
+    # 671e9 - 2 x 129,280 x 7168 at 0.51953125 B, the rest at 2 B
+    assert plan.chosen.weights_gib == pytest.approx(327.22, abs=0.01)
+    assert plan.chosen.quantization == "awq"
+    assert plan.config["ferry:model_versions"][0]["model"] == "deepseek-v3-awq"
+    assert "a copy of the model in awq is made, and its answers are evaluated" in [
+        reason.text for reason in plan.reasons if reason.says == "condition"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "quantization", "says"),
+    [
+        ({}, "int2", "quantization 'int2' is unknown; allowed are fp8, awq"),
+        ({"quantization": "awq"}, "fp8", "is quantised already .awq.; plan it as it is"),
+        ({"quantization": "fp8"}, "fp8", "is quantised already .fp8.; plan it as it is"),
+        ({"parameters": unknown("")}, "awq", "the number of parameters is unknown"),
+    ],
+)
+def test_a_copy_that_makes_no_sense_is_an_error(
+    make: SimpleNamespace, planned: Planned, model: dict[str, Any], quantization: str, says: str
+) -> None:
+    with pytest.raises(PlanError, match=says):
+        planned(make.assessment(model=make.llama_3_8b(**model)), quantization=quantization)
+
+
+def test_weights_that_the_engine_is_not_known_to_load_are_a_condition(make: SimpleNamespace, planned: Planned) -> None:
+    plan = planned(make.assessment(model=make.llama_3_8b(quantization="exl2")))
+    assert "vllm is shown to load exl2 weights" in [
+        reason.text for reason in plan.reasons if reason.says == "condition"
+    ]
 
 
 def test_an_unknown_region_is_an_error(make: SimpleNamespace, planned: Planned) -> None:
