@@ -19,7 +19,7 @@ from pydantic import (
 
 from ferry import __version__
 from ferry.artefacts.figures import Frozen
-from ferry.errors import StaleArtefact, TamperedArtefact, UnknownSchema, UnreadableInput
+from ferry.errors import StaleArtefact, TamperedArtefact, UnknownSchema, UnreadableInput, UnwritableOutput
 
 A = TypeVar("A", bound="Artefact")
 
@@ -63,7 +63,17 @@ def digest_of(document: dict[str, Any]) -> str:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part. Makes missing folders."""
+    """Write a file so that a reader sees the old one or the new one, never a part. Makes missing folders.
+
+    Raises UnwritableOutput.
+    """
+    try:
+        _write_whole(path, content)
+    except OSError as error:
+        raise UnwritableOutput(f"{path}: cannot be written: {error.strerror}; name another place for it") from error
+
+
+def _write_whole(path: Path, content: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
