@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ferry.cli.assess import assess
+from ferry.cli.cost import cost
 from ferry.cli.doctor import doctor
 from ferry.cli.plan import plan
 from ferry.cli.rehearse import rehearse
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (assess, plan, render, rehearse, report, doctor):
+for verb in (assess, plan, cost, render, rehearse, report, doctor):
     app.command()(verb)
 
 

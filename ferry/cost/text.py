@@ -113,14 +113,14 @@ def _even(curve: Steady) -> str:
 def _tornado(report: CostReport) -> Table:
     title = f"what matters most: what moving saves with one input at either end of its range, {report.inputs.currency}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("input")
-    for name in ("low", "known", "high", "saves at low", "saves at high"):
+    table.add_column("input", no_wrap=True)
+    for name in ("low", "known", "high", "at low", "at high"):
         table.add_column(name, justify="right")
-    table.add_column("alone decides")
+    table.add_column("decides")
     for swing in report.swings[:_SWINGS_SHOWN]:
         one = swing.range
         table.add_row(
-            one.name if one.drawn else f"{one.name} (not stated)",
+            one.name if one.drawn else f"{one.name} *",
             *(_short(value) for value in (one.low, one.base, one.high)),
             f"{swing.at_low:,.0f}",
             f"{swing.at_high:,.0f}",
@@ -149,7 +149,7 @@ def _monte_carlo(report: CostReport) -> Table:
         table.add_row(name, *(f"{amount:,.0f}" for amount in (spread.p10, spread.p50, spread.p90)))
     unstated = [swing.range.name for swing in report.swings if not swing.range.drawn]
     table.caption = "each input from a triangle over its range, peak at the known value, independent of the others" + (
-        f"; not drawn, since nobody stated it: {', '.join(unstated)}" if unstated else ""
+        f"; not drawn, since nobody stated it (*): {', '.join(unstated)}" if unstated else ""
     )
     table.caption_justify = "left"
     return table
