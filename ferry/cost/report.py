@@ -169,7 +169,7 @@ def evaluate(
 
 
 def _check(options: Options) -> None:
-    if not 0 <= options.discount_rate < 1:
+    if not (options.discount_rate.is_finite() and 0 <= options.discount_rate < 1):
         raise InvalidField(f"--discount-rate {options.discount_rate}: expected a year's rate from 0 to below 1")
     if not 1 <= options.draws <= MOST_DRAWS:
         raise InvalidField(f"--draws {options.draws}: expected 1 to {MOST_DRAWS:,}")
