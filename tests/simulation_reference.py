@@ -50,18 +50,25 @@ class Engine:
     lookahead_iterations: Literal[0, 1] = 1
 
 
+Decide = Callable[[float, float | None, int, list[float]], int]
+"""(time, datapoint, desired until now, when each pending or serving instance comes or came into service) -> desired."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
-    """Replicas and what happens to them. `desired` is asked each minute with (time, datapoint)."""
+    """Instances and what happens to them. `decide` is asked each minute; see `Decide`."""
 
-    replicas: int = 1
+    initial_instances: int = 1
     routing: Literal["least_outstanding_requests", "round_robin"] = "least_outstanding_requests"
-    boot_s: float = 0.0
+    start_s: float = 0.0
+    warm_pool_size: int = 0
+    warm_start_s: float = 0.0
     deregistration_delay_s: float = 300.0
-    desired: Callable[[float, float | None], int] | None = None
+    decide: Decide | None = None
     metric: Literal["load", "kv_use", "utilisation"] = "load"
-    on_demand_base: int = 10**9
-    interruptions_s: Sequence[float] = ()
+    on_demand_base: int = 0
+    spot_share: float = 0.0
+    spot_interruptions_s: Sequence[float] = ()
 
 
 @dataclass(eq=False)
@@ -96,6 +103,7 @@ class Replica:
     time: IterationTime
     spot: bool
     launched: float
+    serves_from: float
     state: Literal["pending", "in service", "draining", "gone"] = "pending"
     gone: float = math.nan
     free_blocks: int = 0
@@ -111,6 +119,7 @@ class Replica:
     preemptions: int = 0
     iterations: int = 0
     busy: float = 0.0
+    busy_in_minute: float = 0.0
 
     def __post_init__(self) -> None:
         self.free_blocks = self.engine.kv_blocks
@@ -240,8 +249,11 @@ class Minute:
     time_s: float
     in_service: int
     pending: int
+    draining: int
+    desired: int
     running: int
     waiting: int
+    gateway: int
     load: float | None
     kv_use: float | None
     utilisation: float | None
@@ -256,6 +268,7 @@ class Result:
     refused: np.ndarray
     minutes: list[Minute]
     instance_seconds: dict[str, float]
+    busy_s: float
     preemptions: int
     iterations: int
     requests_in_system_s: float
@@ -277,14 +290,15 @@ class Simulation:
         self.requests_in_system_s = 0.0
         self.queue: list[tuple[float, int, int, Callable[[], None]]] = []
         self.events = 0
-        self.target = fleet.replicas
+        self.desired = fleet.initial_instances
+        self.warm_ready_s = [0.0] * fleet.warm_pool_size
 
     def run(self) -> Result:
-        for _ in range(self.fleet.replicas):
-            self._enter_service(self._launch())
+        for _ in range(self.fleet.initial_instances):
+            self._enter_service(self._launch(at_once=True))
         for request in self.requests:
             self._at(request.arrival, ARRIVAL, partial(self._arrive, request))
-        for time in self.fleet.interruptions_s:
+        for time in self.fleet.spot_interruptions_s:
             self._at(time, LIFECYCLE, self._interrupt)
         self._at(MINUTE, SAMPLE, self._minute)
         while self.left:
@@ -352,24 +366,35 @@ class Simulation:
 
     def _count_busy(self, replica: Replica) -> None:
         """Seconds of the running iteration that lie in the minute that is not yet sampled."""
-        sampled = MINUTE * len(self.minutes)
-        replica.busy += self.now - max(replica.started, sampled)
+        seconds = self.now - max(replica.started, MINUTE * len(self.minutes))
+        replica.busy += seconds
+        replica.busy_in_minute += seconds
 
     # Instances
 
     def _all(self, *states: str) -> list[Replica]:
         return [replica for replica in self.replicas if replica.state in states]
 
-    def _launch(self) -> Replica:
-        on_demand = sum(not replica.spot for replica in self._all("pending", "in service"))
-        spot = on_demand >= self.fleet.on_demand_base
-        replica = Replica(len(self.replicas), self.engine, self.time, spot, self.now)
+    def _launch(self, *, at_once: bool = False) -> Replica:
+        spot = self._next_is_spot()
+        ready = [time for time in self.warm_ready_s if time <= self.now]
+        if at_once:
+            serves_from = self.now
+        elif ready and not spot:
+            self.warm_ready_s.remove(ready[0])
+            self.warm_ready_s.append(self.now + self.fleet.start_s)
+            serves_from = self.now + self.fleet.warm_start_s
+        else:
+            serves_from = self.now + self.fleet.start_s
+        replica = Replica(len(self.replicas), self.engine, self.time, spot, self.now, serves_from)
         self.replicas.append(replica)
         return replica
 
-    def _launch_and_boot(self) -> None:
-        replica = self._launch()
-        self._at(self.now + self.fleet.boot_s, LIFECYCLE, lambda: self._enter_service(replica))
+    def _next_is_spot(self) -> bool:
+        """A base on demand and a share of the rest, rounded in favour of on demand."""
+        base = min(self.fleet.on_demand_base, self.desired)
+        wanted = base + math.ceil((self.desired - base) * (1 - self.fleet.spot_share))
+        return sum(not one.spot for one in self._all("pending", "in service")) >= wanted
 
     def _enter_service(self, replica: Replica) -> None:
         if replica.state != "pending":
@@ -405,42 +430,47 @@ class Simulation:
         spot = [replica for replica in self._all("in service") if replica.spot]
         if spot:
             self._drain(spot[0], SPOT_NOTICE_S)
-            self._scale(self.target)
+            self._scale()
 
     # Each minute
 
     def _minute(self) -> None:
         serving = self._all("in service")
-        for replica in serving:
+        leaving = self._all("draining")
+        for replica in serving + leaving:
             if replica.batch:
                 self._count_busy(replica)
 
         def mean(values: list[float]) -> float | None:
             return sum(values) / len(values) if values else None
 
-        minute = Minute(
-            time_s=self.now,
-            in_service=len(serving),
-            pending=len(self._all("pending")),
-            running=sum(len(one.running) for one in serving),
-            waiting=sum(len(one.waiting) + len(one.inbox) for one in serving) + len(self.gateway),
-            load=mean([one.outstanding / self.engine.max_sequences for one in serving]),
-            kv_use=mean([sum(r.blocks for r in one.running) / self.engine.kv_blocks for one in serving]),
-            utilisation=mean([one.busy / MINUTE for one in serving]),
-        )
-        self.minutes.append(minute)
+        datapoints = {
+            "load": mean([one.outstanding / self.engine.max_sequences for one in serving]),
+            "kv_use": mean([sum(r.blocks for r in one.running) / self.engine.kv_blocks for one in serving]),
+            "utilisation": mean([one.busy_in_minute / MINUTE for one in serving]),
+        }
+        counts = {
+            "in_service": len(serving),
+            "pending": len(self._all("pending")),
+            "draining": len(leaving),
+            "running": sum(len(one.running) for one in serving + leaving),
+            "waiting": sum(one.outstanding - len(one.running) for one in serving + leaving) + len(self.gateway),
+            "gateway": len(self.gateway),
+        }
         for replica in self.replicas:
-            replica.busy = 0.0
-        if self.fleet.desired is not None:
-            datapoint = {"load": minute.load, "kv_use": minute.kv_use, "utilisation": minute.utilisation}
-            self.target = self.fleet.desired(self.now, datapoint[self.fleet.metric])
-            self._scale(self.target)
+            replica.busy_in_minute = 0.0
+        if self.fleet.decide is not None:
+            since = [one.serves_from for one in self._all("pending", "in service")]
+            self.desired = self.fleet.decide(self.now, datapoints[self.fleet.metric], self.desired, since)
+        self.minutes.append(Minute(time_s=self.now, desired=self.desired, **counts, **datapoints))
+        self._scale()
         self._at(self.now + MINUTE, SAMPLE, self._minute)
 
-    def _scale(self, desired: int) -> None:
-        for _ in range(desired - len(self._all("pending", "in service"))):
-            self._launch_and_boot()
-        while len(self._all("pending", "in service")) > desired:
+    def _scale(self) -> None:
+        for _ in range(self.desired - len(self._all("pending", "in service"))):
+            replica = self._launch()
+            self._at(replica.serves_from, LIFECYCLE, partial(self._enter_service, replica))
+        while len(self._all("pending", "in service")) > self.desired:
             if pending := self._all("pending"):
                 self._leave(pending[-1])
             else:
@@ -462,6 +492,7 @@ class Simulation:
             refused=np.array([request.number in self.refused for request in self.requests]),
             minutes=self.minutes,
             instance_seconds=seconds,
+            busy_s=sum(replica.busy for replica in self.replicas),
             preemptions=sum(replica.preemptions for replica in self.replicas),
             iterations=sum(replica.iterations for replica in self.replicas),
             requests_in_system_s=self.requests_in_system_s,
