@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import njit
+from numba.extending import register_jitable
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -20,6 +21,12 @@ def inner(function: Function) -> Function:
     """Compile for calls from other compiled functions (and from tests); nothing is cached for it alone."""
     compiled: Function = njit(nogil=True, error_model="numpy")(function)
     return compiled
+
+
+def helper(function: Function) -> Function:
+    """Compiled where compiled code calls it, and plain Python where Python does: its tests need no compiler."""
+    registered: Function = register_jitable(function)
+    return registered
 
 
 def inlined(function: Function) -> Function:
