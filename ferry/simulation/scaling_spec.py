@@ -75,7 +75,9 @@ class StepPolicy:
     metric_aggregation: Aggregation = "Average"
 
     def __post_init__(self) -> None:
-        _check_adjustments(self.adjustment_type, [step.adjustment for step in self.steps], self.min_adjustment_magnitude)
+        _check_adjustments(
+            self.adjustment_type, [step.adjustment for step in self.steps], self.min_adjustment_magnitude
+        )
         bounds = [(step.lower_bound, step.upper_bound, step.adjustment) for step in self.steps]
         _check("step policy", scaling_rules.step_adjustments(steps=bounds))
 
@@ -151,13 +153,80 @@ class ScalingSpec:
     warmup_seconds: int = 300
     metric: Metric = "load"
 
+    def __post_init__(self) -> None:
+        _check(
+            "scaling",
+            fleet_rules.group_sizes(min_size=self.min_size, max_size=self.max_size, desired_capacity=self.initial),
+            scaling_rules.schedule_names(names=[action.name for action in self.schedules]),
+        )
+        if self.min_size < 0 or self.warmup_seconds < 0:
+            raise InvalidField(
+                f"scaling: min_size is {self.min_size} and warmup_seconds {self.warmup_seconds}, allowed is 0 or more"
+            )
+        if sum(isinstance(policy, TargetTracking) for policy in self.policies) > 1:
+            # "provided that each of them uses a different metric" (Target tracking scaling policies); here is one.
+            raise InvalidField("scaling: two target-tracking policies on one metric; AWS takes one, remove the other")
+        self._check_thresholds()
+        if self._grows and not self._shrinks:
+            raise InvalidField(
+                "scaling: policies add instances and nothing ever removes one; add a step that removes (scale_in_remove "
+                "of 1 or more), leave disable_scale_in out, or schedule a smaller size"
+            )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What AWS accepts and somebody should know."""
+        if self.policies and self.min_size == self.max_size and not self.schedules:
+            return (f"min_size and max_size are both {self.min_size}: no policy can change the size of the group",)
+        return ()
+
+    def _check_thresholds(self) -> None:
+        out = [alarm.threshold for alarm, up in self._alarmed if up]
+        in_ = [alarm.threshold for alarm, up in self._alarmed if not up]
+        if out and in_:
+            _check("scaling", scaling_rules.scaling_thresholds(scale_out_above=min(out), scale_in_below=max(in_)))
+
+    @property
+    def _alarmed(self) -> list[tuple[AlarmSpec, bool]]:
+        """Alarms of step and simple policies that change the size by a number, and whether they enlarge it."""
+        found = []
+        for policy in self.policies:
+            if isinstance(policy, TargetTracking) or policy.adjustment_type == "ExactCapacity":
+                continue
+            found += [
+                (policy.alarm, up) for up in (True, False) if any((x > 0) == up and x for x in _adjustments(policy))
+            ]
+        return found
+
+    @property
+    def _grows(self) -> bool:
+        return any(isinstance(p, TargetTracking) or _exact(p) or max(_adjustments(p)) > 0 for p in self.policies)
+
+    @property
+    def _shrinks(self) -> bool:
+        scheduled = any(a.max_size < self.max_size or a.desired_capacity is not None for a in self.schedules)
+        return scheduled or any(
+            not p.disable_scale_in if isinstance(p, TargetTracking) else _exact(p) or min(_adjustments(p)) < 0
+            for p in self.policies
+        )
+
+
+def _adjustments(policy: StepPolicy | SimplePolicy) -> list[int]:
+    if isinstance(policy, SimplePolicy):
+        return [policy.adjustment]
+    return [step.adjustment for step in policy.steps]
+
+
+def _exact(policy: StepPolicy | SimplePolicy) -> bool:
+    return policy.adjustment_type == "ExactCapacity"
+
 
 def _check_adjustments(kind: AdjustmentType, adjustments: list[int], magnitude: int) -> None:
     if kind == "ExactCapacity" and min(adjustments, default=0) < 0:
         raise InvalidField(f"ExactCapacity is {min(adjustments)}, allowed is 0 or more")
     if magnitude and kind != "PercentChangeInCapacity":
         raise InvalidField(
-            f"min_adjustment_magnitude is {magnitude} with {kind}, allowed is PercentChangeInCapacity only: leave it out"
+            f"min_adjustment_magnitude is {magnitude} with {kind}, allowed with PercentChangeInCapacity only: leave it out"
         )
 
 
