@@ -149,6 +149,7 @@ def test_capacity_blocks_and_types_that_the_catalogue_does_not_have_are_passed_o
     price_list(
         answers,
         product("p5.48xlarge", "0.0000000000", marketoption="CapacityBlock"),
+        product("p5.48xlarge", "31.464", marketoption="CapacityBlock"),
         product("p5.48xlarge", "55.04", marketoption="OnDemand"),
         product("g3.4xlarge", "1.14"),
     )
