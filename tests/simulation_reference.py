@@ -462,7 +462,15 @@ class Simulation:
         if self.fleet.decide is not None:
             since = [one.serves_from for one in self._all("pending", "in service")]
             self.desired = self.fleet.decide(self.now, datapoints[self.fleet.metric], self.desired, since)
-        self.minutes.append(Minute(time_s=self.now, desired=self.desired, **counts, **datapoints))
+        minute = Minute(
+            time_s=self.now,
+            desired=self.desired,
+            load=datapoints["load"],
+            kv_use=datapoints["kv_use"],
+            utilisation=datapoints["utilisation"],
+            **counts,
+        )
+        self.minutes.append(minute)
         self._scale()
         self._at(self.now + MINUTE, SAMPLE, self._minute)
 

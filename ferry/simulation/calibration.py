@@ -11,7 +11,7 @@ them in. Where the engine counts them, they belong to the workload that is simul
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from functools import partial
 
 import numpy as np
@@ -30,12 +30,14 @@ from ferry.simulation.calibration_errors import (
     of_metric,
     poor,
 )
+from ferry.simulation.engine import simulate
+from ferry.simulation.fleet import FleetSettings
 from ferry.simulation.iteration_time import IterationTime
-from ferry.simulation.measured_requests import Floats, Integers, MeasuredRequests, ServingTimes, serving_times
+from ferry.simulation.measured_requests import MeasuredRequests, ServingTimes, serving_times
+from ferry.simulation.replica import ReplicaSettings
+from ferry.simulation.workload import Floats, Workload
 
-Simulate = Callable[[IterationTime], tuple[Floats, Floats]]
-"""Simulates the whole workload with these coefficients: times of first and last tokens, one for each request."""
-
+ONE_INSTANCE = FleetSettings(initial_instances=1)
 FEWEST_REQUESTS = 10
 ROBUST_FROM = 0.1
 """Relative errors of single requests count squared up to about here and linearly beyond (soft L1)."""
@@ -79,16 +81,15 @@ class Calibration:
 
 def calibrate(
     measured: MeasuredRequests,
-    simulate: Simulate,
-    start: IterationTime,
+    replica: ReplicaSettings,
     *,
-    max_sequences: int,
+    fleet: FleetSettings = ONE_INSTANCE,
     fitted: NDArray[np.bool_] | None = None,
 ) -> Calibration:
     """Fit all coefficients to the `fitted` requests (a mask of N; by default the first half by arrival).
 
-    `start` comes from the hardware's roofline. Raises InvalidField when fewer than 10 requests are to be fitted, or a
-    coefficient starts from 0.
+    The fit starts from `replica.iteration_time`, which the hardware's roofline gives. Raises InvalidField when fewer
+    than 10 requests are to be fitted, or a coefficient starts from 0.
     """
     fitted = np.arange(len(measured)) < len(measured) // 2 if fitted is None else fitted
     if fitted.sum() < FEWEST_REQUESTS:
@@ -97,26 +98,26 @@ def calibrate(
     wanted = figures_of(truth, fitted)
 
     def predict(time: IterationTime) -> ServingTimes:
-        return serving_times(measured.arrival_s, measured.output_tokens, *simulate(time))
+        return _predict(measured.workload, replica, fleet, time)
 
     def residuals(time: IterationTime) -> Floats:
         times = predict(time)
         single = [_single(times, truth, metric, fitted) for metric in METRICS]
         return np.concatenate([*single, _together(figures_of(times, fitted), wanted)])
 
-    time = _fit(residuals, start, np.eye(len(NAMES)))
+    time = _fit(residuals, replica.iteration_time, np.eye(len(NAMES)))
     times = predict(time)
     errors = compare(wanted, figures_of(times, fitted), "fitted")
     errors += compare(figures_of(truth, ~fitted), figures_of(times, ~fitted), "held out")
     return Calibration(
         iteration_time=time,
         errors=errors,
-        cautions=poor(errors) + extrapolated(measured, truth, fitted, max_sequences),
+        cautions=poor(errors) + extrapolated(measured, truth, fitted, replica.max_sequences),
     )
 
 
 def calibrate_to_figures(
-    wanted: Figures, arrival_s: Floats, output_tokens: Integers, simulate: Simulate, start: IterationTime
+    wanted: Figures, workload: Workload, replica: ReplicaSettings, *, fleet: FleetSettings = ONE_INSTANCE
 ) -> Calibration:
     """Scale the coefficients in three groups until a trace's simulation has the measured means and quantiles (in s).
 
@@ -125,25 +126,36 @@ def calibrate_to_figures(
     """
     if not wanted:
         raise InvalidField("calibration: no figure of TTFT, TPOT or latency is given; at least one is needed")
-    everything = np.ones(len(arrival_s), dtype=np.bool_)
+    everything = np.ones(len(workload), dtype=np.bool_)
     figures = tuple(dict.fromkeys(figure for _, figure in wanted))
 
     def predict(time: IterationTime) -> Figures:
-        return figures_of(serving_times(arrival_s, output_tokens, *simulate(time)), everything, figures)
+        return figures_of(_predict(workload, replica, fleet, time), everything, figures)
 
-    time = _fit(lambda time: _together(predict(time), wanted), start, GROUPS)
+    time = _fit(lambda time: _together(predict(time), wanted), replica.iteration_time, GROUPS)
     errors = compare(wanted, predict(time), "fitted")
     caution = "fitted to aggregates of all requests: nothing was held out to check the prediction"
     return Calibration(iteration_time=time, errors=errors, cautions=(*poor(errors), caution))
 
 
 def errors_without_fit(
-    measured: MeasuredRequests, simulate: Simulate, time: IterationTime
+    measured: MeasuredRequests, replica: ReplicaSettings, *, fleet: FleetSettings = ONE_INSTANCE
 ) -> tuple[CalibrationError, ...]:
-    """What these coefficients predict of all requests: for coefficients that come from hardware figures alone."""
+    """What the replica's coefficients predict of all requests: for those that come from hardware figures alone."""
     everything = np.ones(len(measured), dtype=np.bool_)
-    times = serving_times(measured.arrival_s, measured.output_tokens, *simulate(time))
+    times = _predict(measured.workload, replica, fleet, replica.iteration_time)
     return compare(figures_of(measured.serving_times(), everything), figures_of(times, everything), "held out")
+
+
+def _predict(workload: Workload, replica: ReplicaSettings, fleet: FleetSettings, time: IterationTime) -> ServingTimes:
+    result = simulate(workload, replace(replica, iteration_time=time), fleet)
+    if result.refused.any():
+        raise InvalidField(
+            f"calibration: {result.refused.sum()} of {len(workload)} measured requests do not fit the replica "
+            f"({replica.kv_blocks} blocks of KV cache, max_model_len {replica.max_model_len}), but they were served; "
+            "give the engine's real limits"
+        )
+    return serving_times(workload, result.first_token_s, result.last_token_s)
 
 
 def _fit(residuals: Callable[[IterationTime], Floats], start: IterationTime, groups: Floats) -> IterationTime:

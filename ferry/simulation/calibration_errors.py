@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ferry.simulation.measured_requests import Floats, MeasuredRequests, ServingTimes
+from ferry.simulation.measured_requests import MeasuredRequests, ServingTimes
+from ferry.simulation.workload import Floats
 
 Metric = Literal["ttft", "tpot", "latency"]
 Figure = Literal["mean", "p50", "p90", "p95", "p99"]
@@ -102,7 +103,7 @@ def extrapolated(
     largest = _most_at_once(measured.first_token_s[fitted], measured.last_token_s[fitted])
     if largest < max_sequences:
         cautions.append(f"batches over {largest} sequences were not fitted: up to {max_sequences} is extrapolated")
-    longest, other = (int(measured.input_tokens[part].max(initial=0)) for part in (fitted, ~fitted))
+    longest, other = (int(measured.workload.input_tokens[part].max(initial=0)) for part in (fitted, ~fitted))
     if other > longest:
         cautions.append(f"prompts over {longest} tokens were not fitted: up to {other} is extrapolated")
     waited, step = float(np.median(truth.ttft_s[fitted])), float(np.nanmedian(truth.tpot_s[fitted]))

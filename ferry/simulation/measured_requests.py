@@ -7,68 +7,62 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ferry.errors import InvalidField, UnreadableInput
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int32]
+from ferry.simulation.workload import Floats, Workload
 
 
-@dataclass(frozen=True, kw_only=True)
-class MeasuredRequests:
-    """Arrays of equal length N, sorted by arrival; times in seconds from the first arrival, on one clock.
-
-    Raises InvalidField when lengths differ, arrivals are out of order, lengths are below 1, or tokens come before the
-    request.
-    """
-
-    arrival_s: Floats
-    input_tokens: Integers
-    output_tokens: Integers
-    first_token_s: Floats
-    last_token_s: Floats
-
-    def __post_init__(self) -> None:
-        count = len(self.arrival_s)
-        columns = (self.input_tokens, self.output_tokens, self.first_token_s, self.last_token_s)
-        if count < 2 or any(len(column) != count for column in columns):
-            raise InvalidField(f"measured requests: {count} arrivals; at least 2 are needed, and columns of one length")
-        if not all(np.isfinite(column).all() for column in (self.arrival_s, *columns)):
-            raise InvalidField("measured requests: a time is missing; leave out requests that did not finish")
-        if (np.diff(self.arrival_s) < 0).any():
-            raise InvalidField("measured requests: arrivals are out of order; sort them by arrival")
-        if (self.input_tokens < 1).any() or (self.output_tokens < 1).any():
-            raise InvalidField("measured requests: a request has less than 1 input or output token")
-        if (self.first_token_s <= self.arrival_s).any() or (self.last_token_s < self.first_token_s).any():
-            raise InvalidField("measured requests: a token comes before its request; the clocks do not agree")
-
-    def __len__(self) -> int:
-        return len(self.arrival_s)
-
-    def serving_times(self) -> ServingTimes:
-        """What was measured of each request."""
-        return serving_times(self.arrival_s, self.output_tokens, self.first_token_s, self.last_token_s)
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ServingTimes:
-    """Time to first token, mean time between output tokens (NaN for a single token) and latency, in seconds."""
+    """float64[N] each, in seconds: time to first token, mean time between tokens (NaN for a single one), latency."""
 
     ttft_s: Floats
     tpot_s: Floats
     latency_s: Floats
 
 
-def serving_times(
-    arrival_s: Floats, output_tokens: Integers, first_token_s: Floats, last_token_s: Floats
-) -> ServingTimes:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MeasuredRequests:
+    """A workload of N requests, and float64[N] when their first and last tokens came, on the same clock.
+
+    Raises InvalidField when lengths differ, a time is missing, or a token comes before its request.
+    """
+
+    workload: Workload
+    first_token_s: Floats
+    last_token_s: Floats
+
+    def __post_init__(self) -> None:
+        count, arrival = len(self.workload), self.workload.arrival_s
+        for name in ("first_token_s", "last_token_s"):
+            times = getattr(self, name)
+            if times.shape != (count,) or not np.isfinite(times).all():
+                raise InvalidField(
+                    f"measured requests: {name} must be {count} finite times; leave out requests that did not finish"
+                )
+        early = np.flatnonzero((self.first_token_s <= arrival) | (self.last_token_s < self.first_token_s))
+        if len(early):
+            raise InvalidField(
+                f"measured requests: request {early[0]} comes at {arrival[early[0]]:g} s, its first token at "
+                f"{self.first_token_s[early[0]]:g} s, its last at {self.last_token_s[early[0]]:g} s; they must be in "
+                "this order, on one clock"
+            )
+
+    def __len__(self) -> int:
+        return len(self.workload)
+
+    def serving_times(self) -> ServingTimes:
+        """What was measured of each request."""
+        return serving_times(self.workload, self.first_token_s, self.last_token_s)
+
+
+def serving_times(workload: Workload, first_token_s: Floats, last_token_s: Floats) -> ServingTimes:
     """The three times that engines report, per request."""
-    between = np.where(output_tokens > 1, output_tokens - 1, np.nan)
+    between = np.where(workload.output_tokens > 1, workload.output_tokens - 1, np.nan)
     return ServingTimes(
-        ttft_s=first_token_s - arrival_s,
+        ttft_s=first_token_s - workload.arrival_s,
         tpot_s=(last_token_s - first_token_s) / between,
-        latency_s=last_token_s - arrival_s,
+        latency_s=last_token_s - workload.arrival_s,
     )
 
 
@@ -102,9 +96,7 @@ def read_vllm_requests(path: Path) -> MeasuredRequests:
     clocks = np.min(queued - arrival)
     start = arrival[0]
     return MeasuredRequests(
-        arrival_s=arrival - start,
-        input_tokens=table[:, 4].astype(np.int32),
-        output_tokens=table[:, 5].astype(np.int32),
+        workload=Workload(arrival_s=arrival - start, input_tokens=table[:, 4], output_tokens=table[:, 5]),
         first_token_s=first - clocks - start,
         last_token_s=last - clocks - start,
     )
