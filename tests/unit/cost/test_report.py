@@ -119,6 +119,31 @@ def test_at_a_high_steady_utilisation_the_text_says_that_owning_is_cheaper(cost:
     assert "like for like, accelerator for accelerator: 28%; above it owning is cheaper" in text
 
 
+def test_a_small_fleet_by_the_trace_does_not_hide_that_the_gpus_are_busy(cost: Cost) -> None:
+    due = {"purchased": "2022-01-01"}
+    idle, busy = cost(assessment(5, **due)), cost(assessment(90, **due))
+    assert idle.same_work is not None
+    assert busy.same_work is not None
+    assert float(busy.same_work.instances) == pytest.approx(16 * 312 / 70 * 0.9)
+    assert busy.tco.saving > 0 > busy.same_work.tco.saving
+    assert (idle.contradicted, busy.contradicted) == (False, True)
+    text = spoken(busy)
+    assert "with what does the work of your GPUs at 90% use, 64.18 instances, it costs " in text
+    assert "the two disagree: the trace may not hold all of the load" in text
+    assert "the two disagree" not in spoken(idle)
+    assert Decimal(busy.dump()["same_work"]["cloud_saves"]) < 0
+
+
+def test_the_same_work_is_that_of_the_curve(cost: Cost) -> None:
+    found = cost(months=12)
+    assert found.same_work is not None
+    assert found.like_for_like is not None
+    rented = next(row for row in found.same_work.tco.rows if row.item == "AWS: instances").cloud
+    month = found.like_for_like.rented(Decimal("0.4")) - found.like_for_like.services
+    assert float(rented or 0) == pytest.approx(float(month * 12))
+    assert cost(assessment(None)).same_work is None
+
+
 def test_without_a_trace_no_fleet_is_scaled_and_the_load_is_said_to_be_assumed(cost: Cost) -> None:
     bare = plan().model_copy(update={"serving_facts": make_plan().serving_facts})
     found = cost(made=bare)
