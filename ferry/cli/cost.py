@@ -99,7 +99,7 @@ def cost(
 def _article(today: date, as_json: bool) -> None:
     from ferry.cost.article import claims, stale
     from ferry.cost.article.text import describe
-    from ferry.planning.boot import seconds
+    from ferry.simulation.boot import seconds
 
     found = claims(seconds)
     old = stale(found, today)

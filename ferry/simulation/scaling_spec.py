@@ -169,8 +169,8 @@ class ScalingSpec:
         self._check_thresholds()
         if self._grows and not self._shrinks:
             raise InvalidField(
-                "scaling: policies add instances and nothing ever removes one; add a step that removes (scale_in_remove "
-                "of 1 or more), leave disable_scale_in out, or schedule a smaller size"
+                "scaling: policies add instances and nothing ever removes one; add a step that removes "
+                "(scale_in_remove of 1 or more), leave disable_scale_in out, or schedule a smaller size"
             )
 
     @property
@@ -226,7 +226,7 @@ def _check_adjustments(kind: AdjustmentType, adjustments: list[int], magnitude: 
         raise InvalidField(f"ExactCapacity is {min(adjustments)}, allowed is 0 or more")
     if magnitude and kind != "PercentChangeInCapacity":
         raise InvalidField(
-            f"min_adjustment_magnitude is {magnitude} with {kind}, allowed with PercentChangeInCapacity only: leave it out"
+            f"min_adjustment_magnitude is {magnitude} with {kind}, allowed is PercentChangeInCapacity: leave it out"
         )
 
 
