@@ -13,11 +13,28 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import cache
+from pathlib import Path
 
 from ferry.catalog import instance_types, regions, table
 from ferry.errors import CatalogError
 
 STALE_AFTER_DAYS = 90
+FILE = "prices.csv"
+COLUMNS = (
+    "instance_type",
+    "region",
+    "currency",
+    "on_demand_per_hour",
+    "spot_per_hour",
+    "on_demand_as_of",
+    "on_demand_source",
+    "spot_as_of",
+    "spot_source",
+    "savings_1yr_per_hour",
+    "savings_3yr_per_hour",
+    "savings_as_of",
+    "savings_source",
+)
 
 
 @dataclass(frozen=True)
@@ -102,6 +119,21 @@ def _missing(what: str, instance_type: str, region: str, kind: str) -> str:
     )
 
 
-@cache
 def _by_key() -> dict[tuple[str, str], dict[str, str]]:
-    return {(row["instance_type"], row["region"]): row for row in table.rows("prices")}
+    return _merged(table.refreshed())
+
+
+@cache
+def _merged(folder: Path | None) -> dict[tuple[str, str], dict[str, str]]:
+    """The shipped rows, with what a refresh found in their place: each kind of price for itself."""
+    shipped = {(row["instance_type"], row["region"]): row for row in table.rows("prices")}
+    if folder is None:
+        return shipped
+    found = dict(shipped)
+    for row in table.rows_of(folder / FILE, COLUMNS):
+        key = (row["instance_type"], row["region"])
+        found[key] = {
+            **found.get(key, dict.fromkeys(COLUMNS, "")),
+            **{name: cell for name, cell in row.items() if cell},
+        }
+    return found

@@ -12,6 +12,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from ferry.cli.assess import assess
+from ferry.cli.catalog import catalog, read_refreshed
+from ferry.cli.cost import cost
 from ferry.cli.doctor import doctor
 from ferry.cli.plan import plan
 from ferry.cli.rehearse import rehearse
@@ -26,8 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (assess, plan, render, rehearse, report, doctor):
+for verb in (assess, plan, cost, render, rehearse, report, doctor):
     app.command()(verb)
+app.add_typer(catalog, name="catalog")
 
 
 def _version(wanted: bool) -> None:
@@ -45,6 +48,7 @@ def options(
     ] = False,
 ) -> None:
     """Move LLM inference from a server room to AWS, and leave training at home."""
+    read_refreshed()
 
 
 def main() -> NoReturn:

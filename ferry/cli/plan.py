@@ -23,11 +23,15 @@ def plan(
         str | None,
         typer.Option("--quantization", metavar="KIND", help="Plan a quantised copy of the model: fp8, or awq (4 bit)."),
     ] = None,
+    check_account: Annotated[
+        bool, typer.Option("--check-account", help="Also read the account's quotas, zones and Spot placement scores.")
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Size and price the move, and give a verdict: go, conditional, defer or stay (exit 3)."""
     from ferry import ledger
+    from ferry.planning import account
     from ferry.planning import plan as make_plan
     from ferry.planning.text import describe
 
@@ -40,9 +44,13 @@ def plan(
         force=force,
         artefact_folder=output.parent,
     )
+    checked = account.check_account(made) if check_account else None
     made.write(output)
     ledger.append(output.parent, "plan", inputs=[assessment], outputs=[output], forced=force, result=made.verdict)
-    show(made.dump(), describe(made), as_json)
+    document = made.dump() if checked is None else {**made.dump(), "account": checked.dump()}
+    show(document, describe(made), as_json)
+    if checked is not None and not as_json:
+        show({}, account.describe(checked), as_json)
     if made.verdict == "stay":
         note(
             f"wrote {output}; the verdict is stay. To go on all the same: ferry render {output} --override-verdict",

@@ -82,13 +82,13 @@ def steady(
     *,
     per_hour: Decimal,
     services: Decimal,
-    least_instances: int = 0,
     factor: Decimal = Decimal(1),
 ) -> Steady | None:
     """Owning against renting, like for like. None where the accelerator is unknown or nothing of the cost is known.
 
-    `local` are the site's monthly items, whose serving parts count; `per_hour` and `services` are in the region's
-    currency, which `factor` turns into the items'.
+    At a steady load a fleet has the size of the load, so none is the smallest. `local` are the site's monthly items,
+    whose serving parts count; `per_hour` and `services` are in the region's currency, which `factor` turns into the
+    items'.
     """
     owned = owned_accelerator(assessment)
     gpus = serving_nodes(assessment) * assessment.cluster.gpus_per_node
@@ -102,7 +102,7 @@ def steady(
         power_span=span,
         rented_busy=gpus * work_ratio(owned, instance.accelerator) * each,
         services=services * factor,
-        least=least_instances * per_hour * factor * HOURS_PER_MONTH,
+        least=Decimal(0),
     )
 
 

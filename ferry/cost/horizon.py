@@ -31,6 +31,6 @@ class Horizon:
 
 @cache
 def _annuity(months: int, rate: Decimal) -> Decimal:
-    if not rate:
+    if not rate or not months:
         return Decimal(months)
-    return sum((Horizon(months, rate).at(month) for month in range(1, months + 1)), Decimal(0))
+    return _annuity(months - 1, rate) + Horizon(months, rate).at(months)

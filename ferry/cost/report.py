@@ -41,15 +41,28 @@ class Options:
     draws: int = DRAWS
 
 
+@dataclass(frozen=True)
+class SameWork:
+    """The total with a fleet that does what the owned accelerators do at their measured utilisation."""
+
+    instances: Decimal
+    tco: Tco
+
+
 @dataclass(frozen=True, kw_only=True)
 class CostReport:
-    """The result. `like_for_like` and `by_trace` are None where what they need is unknown; `notes` says why."""
+    """The result. `tco` has the fleet that the trace sizes, or an assumed load where there is no trace.
+
+    `same_work` has as many instances as do the work of the site's own accelerators at their utilisation. It and the
+    curves are None where what they need is unknown; `notes` says why.
+    """
 
     site: str
     inputs: Inputs
     horizon: Horizon
     horizon_from: str
     tco: Tco
+    same_work: SameWork | None
     ways: tuple[Fleet, ...]
     utilization: Decimal | None
     like_for_like: Steady | None
@@ -61,6 +74,11 @@ class CostReport:
     monte_carlo: MonteCarlo
     notes: tuple[str, ...]
     stale: tuple[str, ...]
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether the trace and the utilisation give opposite answers: one of them does not tell the whole load."""
+        return self.same_work is not None and (self.same_work.tco.saving > 0) != (self.tco.saving > 0)
 
     def dump(self) -> dict[str, Any]:
         """Everything as JSON types; money as strings of the site's currency, to the cent."""
@@ -87,6 +105,13 @@ class CostReport:
             "totals": {choice: _text(self.tco.total(choice)) for choice in CHOICES},
             "not_in_the_totals": self.tco.unknown,
             "cloud_saves": _text(self.tco.saving),
+            "same_work": None
+            if self.same_work is None
+            else {
+                "instances": f"{self.same_work.instances:.2f}",
+                "totals": {choice: _text(self.same_work.tco.total(choice)) for choice in CHOICES},
+                "cloud_saves": _text(self.same_work.tco.saving),
+            },
             "ways_to_buy": [
                 {"purchase": way.purchase, "amount": _text(way.amount), "detail": way.detail} for way in self.ways
             ],
@@ -152,6 +177,7 @@ def evaluate(
         horizon=horizon,
         horizon_from=horizon_from,
         tco=result,
+        same_work=_same_work(inputs, like_for_like, chosen, horizon),
         ways=ways,
         utilization=inputs.utilization,
         like_for_like=like_for_like,
@@ -169,7 +195,7 @@ def evaluate(
 
 
 def _check(options: Options) -> None:
-    if not 0 <= options.discount_rate < 1:
+    if not (options.discount_rate.is_finite() and 0 <= options.discount_rate < 1):
         raise InvalidField(f"--discount-rate {options.discount_rate}: expected a year's rate from 0 to below 1")
     if not 1 <= options.draws <= MOST_DRAWS:
         raise InvalidField(f"--draws {options.draws}: expected 1 to {MOST_DRAWS:,}")
@@ -183,8 +209,7 @@ def _curves(
     """Owning against renting a month: like for like, the same without staff, and by the fleet that the trace sizes."""
     services = sum((one.per_month or Decimal(0) for one in inputs.services), Decimal(0))
     local = local_items(assessment)
-    fleet_hours = inputs.mean_instances * HOURS_PER_MONTH * horizon.monthly()
-    hourly = (chosen.amount or Decimal(0)) / fleet_hours
+    hourly = _hourly(inputs, chosen, horizon)
     curve = steady(
         assessment, local, instance_types.find(plan.chosen.instance_type), per_hour=hourly, services=services
     )
@@ -197,6 +222,18 @@ def _curves(
     month = inputs.mean_instances * hourly * HOURS_PER_MONTH
     least = min(inputs.least_instances, inputs.mean_instances) * hourly * HOURS_PER_MONTH
     return curve, leaner, replace(curve, rented_busy=month / inputs.utilization, least=least)
+
+
+def _same_work(inputs: Inputs, curve: Steady | None, chosen: Fleet, horizon: Horizon) -> SameWork | None:
+    if curve is None or inputs.utilization is None:
+        return None
+    instances = curve.rented_busy * inputs.utilization / (_hourly(inputs, chosen, horizon) * HOURS_PER_MONTH)
+    return SameWork(instances, tco(replace(inputs, mean_instances=instances), horizon, chosen.purchase))
+
+
+def _hourly(inputs: Inputs, chosen: Fleet, horizon: Horizon) -> Decimal:
+    """What an hour of one instance costs on the mean, bought in the way that was chosen."""
+    return (chosen.amount or Decimal(0)) / (inputs.mean_instances * HOURS_PER_MONTH * horizon.monthly())
 
 
 def _notes(assessment: Assessment, plan: Plan, result: Tco, curve: Steady | None) -> Sequence[str]:

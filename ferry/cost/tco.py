@@ -125,7 +125,7 @@ def _racks(inputs: Inputs, horizon: Horizon) -> Row:
     if inputs.racks is None or inputs.rack_price_per_month is None:
         return _unknown("racks", "state costs.racks: count, price_per_month")
     amount = inputs.racks * inputs.rack_price_per_month * horizon.monthly()
-    detail = f"{inputs.racks:g} racks at {inputs.rack_price_per_month:,} a month"
+    detail = f"{_plain(inputs.racks)} racks at {inputs.rack_price_per_month:,} a month"
     return _row("racks", amount, amount * (1 - inputs.serving_share), amount, detail)
 
 
@@ -143,7 +143,7 @@ def _power(inputs: Inputs, horizon: Horizon) -> Row:
     local = now * horizon.monthly()
     cloud = local * (1 - share) + parallel
     hybrid = local * (1 - share) + share * resting * horizon.monthly()
-    detail = f"{idle:g} to {full:g} kW at {busy:.0%} use, PUE {inputs.pue:g}, {tariff} a kWh"
+    detail = f"{_plain(idle)} to {_plain(full)} kW at {busy:.0%} use, PUE {_plain(inputs.pue)}, {tariff} a kWh"
     return _row("power", local, cloud, hybrid, detail)
 
 
@@ -152,7 +152,7 @@ def _staff(inputs: Inputs, horizon: Horizon) -> Row:
         return _unknown("staff", "state costs.staff: people, price_per_person_year")
     amount = staff_per_month(inputs.staff_people, inputs.price_per_person_year) * horizon.monthly()
     freed = inputs.serving_share * inputs.staff_freed_share
-    detail = f"{inputs.staff_people:g} people; {freed:.0%} of their time is freed by the move"
+    detail = f"{_plain(inputs.staff_people)} people; {freed:.0%} of their time is freed by the move"
     return _row("staff", amount, amount * (1 - freed), amount, detail)
 
 
@@ -163,8 +163,8 @@ def _downtime(inputs: Inputs, horizon: Horizon) -> Row:
     at_home, on_aws = repair / (between + repair), 1 - inputs.aws_availability
     cost = price * HOURS_PER_MONTH * horizon.monthly()
     detail = (
-        f"{at_home:.3%} of the time at home (MTBF {between:g} h, MTTR {repair:g} h), {on_aws:.3%} on AWS, at "
-        f"{price:,} an hour; with a fallback both have to fail"
+        f"{at_home:.3%} of the time at home (MTBF {_plain(between)} h, MTTR {_plain(repair)} h), {on_aws:.3%} on AWS, "
+        f"at {price:,} an hour; with a fallback both have to fail"
     )
     source = f"{STATED}; {AVAILABILITY_SOURCE}"
     return Row("downtime", cost * at_home, cost * on_aws, cost * at_home * on_aws, "assumed", source, detail)
@@ -176,7 +176,9 @@ def _delay(inputs: Inputs, horizon: Horizon) -> Row:
     if home is None or aws is None or often is None or price is None:
         return _unknown("delay", "state costs.delay: days_at_home, days_on_aws, times_per_year, price_per_day")
     each = often / 12 * price * horizon.monthly()
-    detail = f"{often:g} changes a year wait {home:g} days at home, {aws:g} on AWS, at {price:,} a day"
+    detail = (
+        f"{_plain(often)} changes a year wait {_plain(home)} days at home, {_plain(aws)} on AWS, at {price:,} a day"
+    )
     return _row("delay", home * each, aws * each, aws * each, detail)
 
 
@@ -196,6 +198,10 @@ def _services(inputs: Inputs, horizon: Horizon) -> Iterator[Row]:
             continue
         amount = service.per_month * inputs.services_factor * horizon.monthly()
         yield Row(f"AWS: {service.item}", Decimal(0), amount, amount, "assumed", service.source, service.detail)
+
+
+def _plain(value: Decimal) -> str:
+    return f"{float(value):g}"
 
 
 def _row(item: str, local: Decimal, cloud: Decimal, hybrid: Decimal, detail: str) -> Row:

@@ -44,13 +44,24 @@ def describe(report: CostReport) -> RenderableType:
 
 
 def _answer(report: CostReport) -> Iterator[str]:
-    saving, currency = report.tco.saving, report.inputs.currency
-    if saving > 0:
-        yield f"moving serving to AWS costs {saving:,.0f} {currency} less than leaving it, by what is known"
-    else:
-        yield f"moving serving to AWS costs {-saving:,.0f} {currency} more than leaving it, by what is known"
+    currency = report.inputs.currency
+    fleet = f"with the fleet that the plan sizes, {report.inputs.mean_instances:.2f} instances on the mean"
+    yield f"{fleet}, moving serving to AWS {_compared(report.tco.saving, currency)}"
     share = report.monte_carlo.cloud_cheaper
-    yield f"it is cheaper in {share:.0%} of {report.monte_carlo.draws} draws (seed {report.monte_carlo.seed})"
+    yield f"    it is cheaper in {share:.0%} of {report.monte_carlo.draws} draws (seed {report.monte_carlo.seed})"
+    if report.same_work is not None and report.utilization is not None:
+        same = f"with what does the work of your GPUs at {report.utilization:.0%} use, {report.same_work.instances:.2f}"
+        yield f"{same} instances, it {_compared(report.same_work.tco.saving, currency)}"
+    if report.contradicted:
+        yield (
+            "the two disagree: the trace may not hold all of the load, or the GPUs are busy with little. Record a "
+            "trace of a week (serving.requests in site.yaml), and ferry assess and ferry plan again, before moving"
+        )
+
+
+def _compared(saving: Decimal, currency: str) -> str:
+    more = "less" if saving > 0 else "more"
+    return f"costs {abs(saving):,.0f} {currency} {more} than leaving it, by what is known"
 
 
 def _rows(report: CostReport) -> Table:
@@ -94,11 +105,11 @@ def _break_evens(report: CostReport) -> Iterator[str]:
         yield f"  with the fleet that the trace sizes, scaled with the load: {_even(report.by_trace)}"
     month, ends = report.by_month.break_even, report.by_month.lead_ends
     if month is not None:
-        yield f"break-even month: from month {month} on, serving on AWS has cost less than leaving it"
+        yield f"break-even month, fleet of the plan: from month {month} on, serving on AWS has cost less than leaving it"
     elif ends is not None:
-        yield f"break-even month: serving on AWS is cheaper at first, and dearer from month {ends} on"
+        yield f"break-even month, fleet of the plan: AWS is cheaper at first, and dearer from month {ends} on"
     else:
-        yield f"break-even month: none within {report.horizon.months} months"
+        yield f"break-even month, fleet of the plan: none within {report.horizon.months} months"
 
 
 def _even(curve: Steady) -> str:
@@ -113,14 +124,14 @@ def _even(curve: Steady) -> str:
 def _tornado(report: CostReport) -> Table:
     title = f"what matters most: what moving saves with one input at either end of its range, {report.inputs.currency}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("input")
-    for name in ("low", "known", "high", "saves at low", "saves at high"):
+    table.add_column("input", no_wrap=True)
+    for name in ("low", "known", "high", "at low", "at high"):
         table.add_column(name, justify="right")
-    table.add_column("alone decides")
+    table.add_column("decides")
     for swing in report.swings[:_SWINGS_SHOWN]:
         one = swing.range
         table.add_row(
-            one.name if one.drawn else f"{one.name} (not stated)",
+            one.name if one.drawn else f"{one.name} *",
             *(_short(value) for value in (one.low, one.base, one.high)),
             f"{swing.at_low:,.0f}",
             f"{swing.at_high:,.0f}",
@@ -149,7 +160,7 @@ def _monte_carlo(report: CostReport) -> Table:
         table.add_row(name, *(f"{amount:,.0f}" for amount in (spread.p10, spread.p50, spread.p90)))
     unstated = [swing.range.name for swing in report.swings if not swing.range.drawn]
     table.caption = "each input from a triangle over its range, peak at the known value, independent of the others" + (
-        f"; not drawn, since nobody stated it: {', '.join(unstated)}" if unstated else ""
+        f"; not drawn, since nobody stated it (*): {', '.join(unstated)}" if unstated else ""
     )
     table.caption_justify = "left"
     return table

@@ -13,12 +13,13 @@ from ferry.catalog.prices import Price
 from ferry.catalog.regions import Region
 from ferry.cost.money import HOURS_PER_MONTH, cents
 from ferry.errors import CatalogError, PlanError
-from ferry.planning import boot, fleet_size, memory
+from ferry.planning import fleet_size, memory
 from ferry.planning.demand import Demand
 from ferry.planning.engines import planned
 from ferry.planning.fleet_size import LOAD_TARGET, FleetSize
 from ferry.planning.memory import GIB, Fit, Misfit
 from ferry.planning.roofline import Roofline, batch_limit
+from ferry.simulation import boot
 
 MAX_SEQUENCES = 64
 """Batch limit of the engine: what the source article found best, and where decoding gains little more."""

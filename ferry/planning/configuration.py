@@ -11,12 +11,13 @@ from pydantic import ValidationError
 
 from ferry.artefacts import Assessment, Serving, first_problem
 from ferry.errors import PlanError
-from ferry.planning import boot, memory
+from ferry.planning import memory
 from ferry.planning.candidates import Choice
 from ferry.planning.copies import QUANTIZATIONS
 from ferry.planning.demand import Demand
 from ferry.planning.engines import planned
 from ferry.planning.fleet_size import LOAD_RELEASE, LOAD_TARGET, SCALE_OUT_STEP
+from ferry.simulation import boot
 from stacks.settings import Settings
 
 ZONES = 2

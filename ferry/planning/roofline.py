@@ -54,14 +54,14 @@ class Roofline:
         """Time to process a prompt: 2 FLOPs a parameter and token, plus causal attention over the prompt."""
         model = self.model
         attention = 2 * model.layers * model.attention_heads * model.head_dim * tokens**2
-        operations = 2 * _active_parameters(model) * tokens + attention
-        return operations / (self._flops() * self.tensor_parallel) + self._all_reduce_seconds(tokens)
+        operations = 2 * active_parameters(model) * tokens + attention
+        return operations / (self.flops() * self.tensor_parallel) + self._all_reduce_seconds(tokens)
 
     def decode_seconds(self, batch: float) -> float:
         """Time of one step that gives each of `batch` sequences a token: weights and caches are read once."""
         context = self.tokens.input_mean + self.tokens.output_mean / 2
         cache = batch * context * kv_bytes_per_token_per_accelerator(self.model, self.tensor_parallel)
-        weights = _weight_bytes_read(self.model, batch) / self.tensor_parallel
+        weights = weight_bytes_read(self.model, batch) / self.tensor_parallel
         bandwidth = self.instance.accelerator.memory_bandwidth_gb_s * 1e9 * DECODE_EFFICIENCY
         return (weights + cache) / bandwidth + self._all_reduce_seconds(batch)
 
@@ -85,23 +85,30 @@ class Roofline:
         wait = service * max(0.0, math.log(100 * busy)) / (1 - busy) if 0 < busy < 1 else 0.0
         return self.prefill_seconds(self.tokens.input_p99) + self.decode_seconds(1) + wait
 
-    def _flops(self) -> float:
+    def flops(self) -> float:
+        """Operations a second that prompts reach on one accelerator."""
         accelerator = self.instance.accelerator
         if self.model.quantization == "fp8" and accelerator.computes_fp8 and accelerator.fp8_dense_tflops:
             return accelerator.fp8_dense_tflops * 1e12 * FP8_EFFICIENCY
         return accelerator.fp16_dense_tflops * 1e12 * PREFILL_EFFICIENCY
 
-    def _all_reduce_seconds(self, tokens: float) -> float:
+    def has_nvlink(self) -> bool:
+        """Whether the accelerators are joined by more than PCIe."""
+        return self.instance.accelerator.interconnect_gb_s >= NVLINK_FROM_GB_S
+
+    def all_reduce_transfer_seconds(self, tokens: float) -> float:
         """Two all-reduces a layer of tokens x hidden size x 2 B; each moves 2 (n-1)/n of that in one direction."""
         width = self.tensor_parallel
-        if width == 1:
-            return 0.0
-        link = self.instance.accelerator.interconnect_gb_s
-        nvlink = link >= NVLINK_FROM_GB_S
-        latency = NVLINK_LATENCY_S if nvlink else PCIE_LATENCY_S
-        bandwidth = link / 2 * 1e9 * (NVLINK_EFFICIENCY if nvlink else PCIE_EFFICIENCY)
+        efficiency = NVLINK_EFFICIENCY if self.has_nvlink() else PCIE_EFFICIENCY
+        bandwidth = self.instance.accelerator.interconnect_gb_s / 2 * 1e9 * efficiency
         moved = tokens * self.model.hidden_size * CACHE_BYTES * 2 * (width - 1) / width
-        return 2 * self.model.layers * (latency + moved / bandwidth)
+        return 2 * self.model.layers * moved / bandwidth
+
+    def _all_reduce_seconds(self, tokens: float) -> float:
+        if self.tensor_parallel == 1:
+            return 0.0
+        latency = NVLINK_LATENCY_S if self.has_nvlink() else PCIE_LATENCY_S
+        return 2 * self.model.layers * latency + self.all_reduce_transfer_seconds(tokens)
 
 
 def batch_limit(
@@ -126,7 +133,7 @@ def _keeps(roofline: Roofline, batch: int, ttft_slo_s: float | None, tpot_slo_s:
     return ttft_slo_s is None or roofline.ttft_p99_seconds(roofline.requests_per_second(batch)) <= ttft_slo_s
 
 
-def _active_parameters(model: ModelFacts) -> float:
+def active_parameters(model: ModelFacts) -> float:
     """Parameters that a token passes through; of a dense model all of them."""
     for figure in (model.active_parameters, model.parameters):
         if figure.value is not None:
@@ -134,7 +141,7 @@ def _active_parameters(model: ModelFacts) -> float:
     return weight_bytes(model) / 2
 
 
-def _weight_bytes_read(model: ModelFacts, batch: float) -> float:
+def weight_bytes_read(model: ModelFacts, batch: float) -> float:
     """Bytes of weights that a decoding step reads: with experts, those that at least one of the tokens is sent to.
 
     A token is sent to k of E experts; after b tokens, a share 1 - (1 - k/E)^b of the experts is touched.

@@ -7,22 +7,23 @@ pays only if something else happens. What is not known is never counted in favou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Literal
 
-from ferry.artefacts import Assessment, CostLine, Money, Reason, Serving, Verdict
-from ferry.catalog import accelerators
+from ferry.artefacts import Assessment, CostLine, Reason, Serving, Verdict
+from ferry.cost.break_even import Steady, owned_accelerator, steady
 from ferry.cost.hybrid import ends_now
 from ferry.cost.local import LocalItem, end_of_life, serving_nodes
 from ferry.cost.money import HOURS_PER_MONTH, show, total
+from ferry.cost.rates import rates
 from ferry.planning.candidates import Choice
 from ferry.planning.engines import knows, planned
 from ferry.planning.memory import weight_only_fp8
 
-BUSY = 0.7
+BUSY = Decimal("0.7")
 """GPU utilisation from which owned servers count as steadily used."""
 FULL_DAY_S = 86_400
 TIGHT = 0.5
@@ -57,9 +58,15 @@ class Case:
         return total(self.cloud).of(self.currency)
 
     @property
+    def factor(self) -> Decimal | None:
+        """From the site's currency to the region's; None where they differ and the site states no rate."""
+        found = rates(site=self.assessment.costs.exchange_rates).between(self.assessment.costs.currency, self.currency)
+        return None if found is None else found[0]
+
+    @property
     def comparable(self) -> bool:
-        """Whether site and region name their prices in one currency."""
-        return self.assessment.costs.currency == self.currency
+        """Whether what the site and the region name their prices in can be compared."""
+        return self.factor is not None
 
     @property
     def servers_replaced(self) -> bool:
@@ -70,8 +77,12 @@ class Case:
 
     @property
     def serving_total(self) -> Decimal:
-        """Known part of what the serving nodes cost at home in a month."""
-        return sum((item.serving_amount or Decimal(0) for item in self.local), Decimal(0))
+        """Known part of what the serving nodes cost at home in a month, in the region's currency."""
+        return self.part(self.local)
+
+    def part(self, items: Iterable[LocalItem]) -> Decimal:
+        """The serving nodes' part of some costs at home, in the region's currency; 0 where nothing is comparable."""
+        return sum((item.serving_amount or Decimal(0) for item in items), Decimal(0)) * (self.factor or Decimal(0))
 
 
 def verdict(case: Case) -> tuple[Verdict, list[Reason]]:
@@ -120,7 +131,8 @@ def _evidence(case: Case) -> Iterator[Reason]:
     if case.assessment.cluster.gpu_utilization.value is None:
         yield Reason(
             says="condition",
-            text="GPU utilisation over a week (nvidia_smi or DCGM in site.yaml) shows that the servers have idle time",
+            text="GPU utilisation over a week shows that the servers have idle time: nvidia-smi "
+            "--query-gpu=timestamp,index,utilization.gpu --format=csv -l 60, named in cluster.nvidia_smi of site.yaml",
             basis="unknown",
             evidence="no GPU utilisation was measured",
         )
@@ -134,7 +146,9 @@ def _costs(case: Case) -> Iterator[Reason]:
     if not case.comparable:
         yield Reason(
             says="measure",
-            text=f"state the costs in {currency}, or an exchange rate of your own: nothing is converted",
+            text=f"state a rate {case.assessment.costs.currency}/{currency} with its date and source in "
+            "costs.exchange_rates of site.yaml, then run ferry assess and ferry plan again: nothing is converted "
+            "without one",
             basis="unknown",
             evidence=f"AWS bills {bill}, the site counts in {case.assessment.costs.currency}",
         )
@@ -147,13 +161,14 @@ def _costs(case: Case) -> Iterator[Reason]:
             evidence=f"training uses all {case.assessment.cluster.nodes} nodes of the cluster",
         )
         return
-    unknown = [item.line.item for item in case.local if item.serving and item.line.amount.amount is None]
+    unknown = _unknown_at_home(case)
     free = f"{serving_nodes(case.assessment)} of {case.assessment.cluster.nodes} nodes"
     evidence = f"a month of {free}: {_parts(case)}; AWS {bill}"
     if cloud > whole and unknown:
         yield Reason(
             says="measure",
-            text=f"state {', '.join(unknown)} in site.yaml: without it AWS ({bill}) is dearer than the known costs",
+            text=f"state {', '.join(unknown)} in site.yaml, then run ferry assess and ferry plan again: without it AWS "
+            f"({bill}) is dearer than the known costs",
             basis="unknown",
             evidence=evidence,
         )
@@ -179,14 +194,14 @@ def _costs(case: Case) -> Iterator[Reason]:
 def _what_has_to_end(case: Case, evidence: str) -> Iterator[Reason]:
     """The move is cheaper on paper; what else has to happen until money is saved."""
     cloud, currency = case.cloud_total, case.currency
-    saved = _sum(item for item in case.local if ends_now(item, servers_replaced=case.servers_replaced))
+    saved = case.part(item for item in case.local if ends_now(item, servers_replaced=case.servers_replaced))
     if cloud <= saved:
         replaced = " instead of buying new servers" if case.servers_replaced else ""
         text = f"moving saves {show(saved - cloud, currency)} a month at once{replaced}"
         yield Reason(says="for", text=text, basis="assumed", evidence=evidence)
         return
-    servers = _sum(item for item in case.local if item.ends == "with the servers")
-    staff = _sum(item for item in case.local if item.ends == "with the people")
+    servers = case.part(item for item in case.local if item.ends == "with the servers")
+    staff = case.part(_with_the_people(case))
     if not case.servers_replaced and servers:
         end = end_of_life(case.assessment)
         saved += servers
@@ -209,34 +224,30 @@ def _what_has_to_end(case: Case, evidence: str) -> Iterator[Reason]:
 
 def _parts(case: Case) -> str:
     known = [item for item in case.local if item.serving_amount]
-    return ", ".join(f"{item.line.item} {show(item.serving_amount or Decimal(0), case.currency)}" for item in known)
-
-
-def _sum(items: Iterator[LocalItem]) -> Decimal:
-    return sum((item.serving_amount or Decimal(0) for item in items), Decimal(0))
+    return ", ".join(f"{item.line.item} {show(case.part([item]), case.currency)}" for item in known)
 
 
 def _budget(case: Case) -> Iterator[Reason]:
     budget = case.assessment.constraints.monthly_budget
     if budget is None or budget.amount is None:
         return
-    if budget.currency != case.currency:
+    found = rates(site=case.assessment.costs.exchange_rates).between(budget.currency, case.currency)
+    if found is None:
         yield Reason(
             says="measure",
-            text=f"state the monthly budget in {case.currency}: nothing is converted",
+            text=f"state a rate {budget.currency}/{case.currency} in costs.exchange_rates of site.yaml, then run ferry "
+            "assess and ferry plan again: nothing is converted without one",
             basis="unknown",
             evidence=f"the budget is {show(budget.amount, budget.currency)}, the region bills in {case.currency}",
         )
         return
-    yield _against_budget(case, budget, budget.amount)
+    yield _against_budget(case, budget.amount * found[0])
 
 
-def _against_budget(case: Case, budget: Money, limit: Decimal) -> Reason:
+def _against_budget(case: Case, limit: Decimal) -> Reason:
     most = case.choice.price.per_hour * HOURS_PER_MONTH * case.choice.size.max_size
     spent = show(case.cloud_total, case.currency)
-    evidence = (
-        f"budget {show(limit, budget.currency)}; the largest fleet all month would be {show(most, case.currency)}"
-    )
+    evidence = f"budget {show(limit, case.currency)}; the largest fleet all month would be {show(most, case.currency)}"
     if case.cloud_total > limit:
         return Reason(
             says="against", text=f"the AWS bill of {spent} is over the budget", basis="assumed", evidence=evidence
@@ -245,44 +256,72 @@ def _against_budget(case: Case, budget: Money, limit: Decimal) -> Reason:
 
 
 def _utilization(case: Case) -> Iterator[Reason]:
-    """Break-even: the share of time that the serving GPUs may be busy before owning them is cheaper than renting.
-
-    Renting the same work takes GPUs x utilisation of the chosen accelerator, scaled by the scarcer of arithmetic and
-    memory bandwidth. Break-even = cost at home / (GPUs x scale x price of one rented accelerator).
-    """
-    cluster = case.assessment.cluster
+    """Whether the serving GPUs are busier than the break-even, from which owning them is cheaper than renting."""
+    cluster, choice = case.assessment.cluster, case.choice
     used = cluster.gpu_utilization.value
-    owned = accelerators.recognise(cluster.accelerator_seen or "") or accelerators.recognise(cluster.accelerator)
-    gpus = serving_nodes(case.assessment) * cluster.gpus_per_node
-    if used is None or owned is None or not gpus or not case.serving_total or not case.comparable:
+    curve = _curve(case)
+    owned = owned_accelerator(case.assessment)
+    if used is None or curve is None or owned is None:
         return
-    rented = case.choice.instance.accelerator
-    scale = max(
-        owned.fp16_dense_tflops / rented.fp16_dense_tflops,
-        owned.memory_bandwidth_gb_s / rented.memory_bandwidth_gb_s,
-    )
-    each = case.choice.price.per_hour * HOURS_PER_MONTH / case.choice.instance.accelerators
-    even = float(case.serving_total / (gpus * Decimal(repr(scale)) * each))
-    share = used / 100
+    share = Decimal(repr(used)) / 100
+    even = curve.break_even
+    gpus = serving_nodes(case.assessment) * cluster.gpus_per_node
+    limit = "none up to 100%" if even is None else f"{even:.0%}"
+    staff = sum((item.serving_amount or Decimal(0) for item in _with_the_people(case)), Decimal(0))
+    lean = replace(curve, owned_idle=curve.owned_idle - staff).break_even
     evidence = (
         f"{cluster.gpu_utilization.source}: {used:.0f} % busy; break-even of {gpus} x {owned.name} at home against "
-        f"{case.choice.instance.name} on demand is {even:.0%}"
+        f"{choice.instance.name} on demand is {limit}"
+        + ("" if lean == even or lean is None else f", and {lean:.0%} where nobody's time is freed")
     )
+    busier = even is not None and share >= even
     basis = cluster.gpu_utilization.basis
     thin = next((finding for finding in case.assessment.findings if finding.code == THIN_SAMPLE), None)
     if thin is not None:
-        says: Literal["measure", "condition"] = "measure" if share >= even else "condition"
+        says: Literal["measure", "condition"] = "measure" if busier else "condition"
         text = f"GPU utilisation rests on {thin.seen}: {thin.remedy}"
         yield Reason(says=says, text=text, basis=basis, evidence=evidence)
-    elif share >= even and share >= BUSY:
+    elif busier and (missing := _unknown_at_home(case)):
+        text = (
+            f"state {', '.join(missing)} in site.yaml, then run ferry assess and ferry plan again: the break-even is "
+            "higher than what is known says"
+        )
+        yield Reason(says="measure", text=text, basis="unknown", evidence=evidence)
+    elif busier and share >= BUSY:
         text = f"the GPUs are busy {used:.0f} % of the time: owning them is cheaper than renting the same work"
         yield Reason(says="against", text=text, basis=basis, evidence=evidence)
-    elif share >= even:
+    elif busier:
         text = "a week of GPU utilisation, per service, shows that the load is no higher than the trace says"
         yield Reason(says="condition", text=text, basis=basis, evidence=evidence)
     else:
-        text = f"the GPUs are busy {used:.0f} % of the time: idle hardware is paid for"
+        text = f"the GPUs are busy {used:.0f} % of the time: " + (
+            "idle hardware is paid for" if share < BUSY else "even so, renting the same work is cheaper"
+        )
         yield Reason(says="for", text=text, basis=basis, evidence=evidence)
+
+
+def _curve(case: Case) -> Steady | None:
+    """Owning against renting at each utilisation, in the site's currency; None where nothing can be compared."""
+    if case.factor is None:
+        return None
+    services = total(line for line in case.cloud if line.item != "instances").of(case.currency)
+    return steady(
+        case.assessment,
+        case.local,
+        case.choice.instance,
+        per_hour=case.choice.price.per_hour,
+        services=services,
+        factor=1 / case.factor,
+    )
+
+
+def _unknown_at_home(case: Case) -> list[str]:
+    """What serving costs at home, and nobody stated."""
+    return [item.line.item for item in case.local if item.serving and item.line.amount.amount is None]
+
+
+def _with_the_people(case: Case) -> list[LocalItem]:
+    return [item for item in case.local if item.ends == "with the people"]
 
 
 def _service(case: Case) -> Iterator[Reason]:

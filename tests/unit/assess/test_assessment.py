@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from ferry.artefacts import Assessment, read, sha256_of
+from ferry.artefacts import Assessment, ExchangeRate, FurtherCosts, assumed, read, sha256_of
 from ferry.assess import assess
 from ferry.assess.text import describe
 from ferry.errors import FerryError, StaleArtefact
@@ -198,6 +199,31 @@ def test_the_note_lists_what_is_unknown(change_site: Edit) -> None:
     note = spoken(assess(change_site(lambda site: site["costs"].pop("cooling"))))
     assert "costs.cooling" in unknown_in(note)
     assert "12 of 13 items stated, in USD" in note
+
+
+def test_what_only_a_horizon_needs_is_asked_of_nobody_and_kept_where_it_is_stated(change_site: Edit) -> None:
+    def state(site: dict[str, Any]) -> None:
+        costs = site["costs"]
+        costs["racks"] = {"count": 2, "price_per_month": 450}
+        costs["servers"]["resale_share"] = 0.5
+        costs["reliability"]["price_per_hour_down"] = 800
+        costs["delay"] = {"days_at_home": 21, "days_on_aws": 7, "times_per_year": 4, "price_per_day": 900}
+        costs["exchange_rates"] = [{"pair": "USD/CNY", "rate": 7.1, "as_of": "2026-11-20", "source": "a bank"}]
+
+    bare, made = assess(EXAMPLE), assess(change_site(state))
+    assert bare.costs.further == FurtherCosts()
+    further = made.costs.further
+    assert further.racks == assumed(2, "racks", "site.yaml: costs.racks.count")
+    assert further.rack_price_per_month is not None
+    assert further.rack_price_per_month.amount == 450
+    assert further.server_resale_share is not None
+    assert further.server_resale_share.value == 0.5
+    assert further.staff_freed_share is None
+    assert [getattr(further, name).value for name in ("delay_days_at_home", "delay_days_on_aws")] == [21, 7]
+    assert made.costs.exchange_rates == [
+        ExchangeRate(base="USD", quote="CNY", rate=Decimal("7.1"), as_of="2026-11-20", source="a bank")
+    ]
+    assert "21 of 21 items stated, in USD" in spoken(made)
 
 
 def test_the_note_tells_the_busiest_hour(site: Path, change_site: Edit) -> None:

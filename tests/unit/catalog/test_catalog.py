@@ -22,10 +22,11 @@ KEYS = {
 
 @pytest.mark.parametrize("name", KEYS)
 def test_every_row_has_a_source_and_a_date(name: str) -> None:
-    kinds = ("on_demand_", "spot_") if name == "prices" else ("",)
+    kinds = ("on_demand_", "spot_", "savings_") if name == "prices" else ("",)
     for row in table.rows(name):
         for kind in kinds:
-            value = row.get(f"{kind}per_hour", "always")
+            terms = ("savings_1yr_", "savings_3yr_") if kind == "savings_" else (kind,)
+            value = any(row.get(f"{term}per_hour", "always") for term in terms)
             assert bool(value) == bool(row[f"{kind}source"]) == bool(row[f"{kind}as_of"]), row
             if row[f"{kind}as_of"]:
                 assert date.fromisoformat(row[f"{kind}as_of"]) <= date(2026, 11, 30)
@@ -42,7 +43,7 @@ def test_every_price_is_positive_and_of_a_known_type_and_region() -> None:
     for row in table.rows("prices"):
         instance_types.find(row["instance_type"])
         assert row["currency"] == regions.find(row["region"]).currency
-        given = [row[column] for column in ("on_demand_per_hour", "spot_per_hour") if row[column]]
+        given = [cell for column, cell in row.items() if column.endswith("_per_hour") and cell]
         assert given
         assert all(Decimal(value) > 0 for value in given)
 
@@ -70,6 +71,28 @@ def test_a_spot_price_is_kept_beside_the_on_demand_price() -> None:
 def test_p4d_prices_from_before_the_cut_are_left_out(region: str) -> None:
     with pytest.raises(CatalogError, match=f"no on-demand price of p4d.24xlarge in {region}"):
         prices.on_demand("p4d.24xlarge", region)
+
+
+def test_a_commitment_costs_less_the_longer_it_is() -> None:
+    one, three = (prices.savings_plan("g5.xlarge", "us-east-1", years) for years in (1, 3))
+    assert (one.per_hour, three.per_hour) == (Decimal("0.63378"), Decimal("0.43459"))
+    assert (one.as_of, one.source) == (date(2025, 5, 28), "ec2instances.info dump")
+
+
+def test_no_rate_of_a_commitment_is_from_before_the_cut_of_2025() -> None:
+    rates = [row for row in table.rows("prices") if row["savings_1yr_per_hour"] or row["savings_3yr_per_hour"]]
+    assert len(rates) == 500
+    assert not [row["instance_type"] for row in rates if row["instance_type"].startswith(("p4", "p5", "p6"))]
+    with pytest.raises(CatalogError, match=r"no 3-year savings-plan rate of p5\.48xlarge in us-east-1"):
+        prices.savings_plan("p5.48xlarge", "us-east-1", 3)
+
+
+def test_source_and_date_are_found_in_what_a_cost_line_says() -> None:
+    assert list(prices.dated("infracost's golden files, 2024-07-01; a list, v2 (undated), 2026-01-01")) == [
+        ("infracost's golden files", date(2024, 7, 1)),
+        ("a list, v2 (undated)", date(2026, 1, 1)),
+    ]
+    assert list(prices.dated("stated in site.yaml")) == []
 
 
 def test_a_missing_price_names_the_regions_that_have_one() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry.artefacts import CostLine, Training
+from ferry.artefacts import CostLine, FurtherCosts, Training
 from ferry.catalog import prices
 from ferry.cost.cloud import CloudUse, cloud_lines
 from ferry.cost.hybrid import hybrid_lines
@@ -64,6 +64,18 @@ def test_what_was_not_stated_is_unknown_and_not_zero(make: SimpleNamespace) -> N
     lines = [item.line for item in local_items(make.assessment(local=local))]
     assert total(lines).unknown == ["servers", "NVMe array", "power"]
     assert not total(lines).complete
+
+
+def test_racks_are_in_the_bill_of_a_site_that_counts_them(make: SimpleNamespace) -> None:
+    both, half = (
+        local_items(make.assessment(local=make.costs(further=further)))[-1]
+        for further in (
+            FurtherCosts(racks=make.figure(2, "racks"), rack_price_per_month=make.money("450")),
+            FurtherCosts(racks=make.figure(2, "racks")),
+        )
+    )
+    assert (both.line.item, both.line.amount.amount, both.ends) == ("racks", Decimal("900.00"), "with the servers")
+    assert (half.line.amount.amount, half.line.detail) == (None, "state costs.racks: count, price_per_month")
 
 
 def test_serving_has_the_nodes_that_training_leaves(make: SimpleNamespace) -> None:

@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 
-from ferry.artefacts import Cluster, Constraints, Finding, Location, Plan, Slo, Training, measured, unknown
+from ferry.artefacts import (
+    Cluster,
+    Constraints,
+    ExchangeRate,
+    Finding,
+    Location,
+    Plan,
+    Slo,
+    Training,
+    measured,
+    unknown,
+)
 
 Planned = Callable[..., Plan]
 
@@ -69,10 +80,61 @@ def test_the_break_even_is_what_home_costs_over_what_renting_the_same_work_costs
 ) -> None:
     plan = planned(make.assessment(cluster=cluster(utilization=20)))
     assert plan.chosen.instance_type == "g5.xlarge"
-    # (8,000 + 1,314 + 12,000) / (16 GPUs x 312/70 x 1.006 x 730)
-    expected = 21_314 / (16 * 312 / 70 * 1.006 * 730)
-    assert f"break-even of 16 x A100-80GB at home against g5.xlarge on demand is {expected:.0%}" in str(plan.reasons)
-    assert expected == pytest.approx(0.407, abs=0.001)
+    # Servers 8,000, staff 12,000, idle power 1,095 and 1,095 more at full load; 16 GPUs x 312/70 x 1.006 x 730 rented.
+    services = float(sum(line.amount.amount for line in plan.cloud_monthly if line.item != "instances"))
+    expected, lean = ((owned - services) / (16 * 312 / 70 * 1.006 * 730 - 1_095) for owned in (21_095, 9_095))
+    assert (
+        f"break-even of 16 x A100-80GB at home against g5.xlarge on demand is {expected:.0%}, and {lean:.0%} where "
+        "nobody's time is freed" in str(plan.reasons)
+    )
+    assert (expected, lean) == pytest.approx((0.407, 0.173), abs=0.001)
+
+
+def test_the_break_even_lies_between_two_sites_with_opposite_verdicts(make: SimpleNamespace, planned: Planned) -> None:
+    idle, full = (planned(make.assessment(cluster=cluster(utilization=percent))) for percent in (15, 90))
+    evidence = {plan.verdict: next(one.evidence for one in plan.reasons if "busy" in one.text) for plan in (idle, full)}
+    assert evidence["go"].startswith("nvidia-smi: 15 % busy; break-even of 16 x A100-80GB at home against g5.xlarge")
+    assert evidence["stay"].startswith("nvidia-smi: 90 % busy; break-even of 16 x A100-80GB at home against g5.xlarge")
+    assert all("is 41%, and 17% where nobody's time is freed" in said for said in evidence.values())
+
+
+def test_a_break_even_from_costs_that_are_not_all_known_does_not_decide(
+    make: SimpleNamespace, planned: Planned
+) -> None:
+    local = make.costs(staff_people=make.figure(None))
+    plan = planned(make.assessment(cluster=cluster(utilization=90), local=local))
+    assert plan.verdict == "defer"
+    assert says(plan, "measure") == [
+        "state staff in site.yaml, then run ferry assess and ferry plan again: the break-even is higher than what is "
+        "known says"
+    ]
+
+
+def test_gpus_that_are_busy_below_the_break_even_are_still_cheaper_to_rent(
+    make: SimpleNamespace, planned: Planned
+) -> None:
+    local = make.costs(server_price_each=make.money("1000000"))
+    plan = planned(make.assessment(cluster=cluster(utilization=90), local=local))
+    assert "the GPUs are busy 90 % of the time: even so, renting the same work is cheaper" in says(plan, "for")
+
+
+def test_a_rate_that_the_site_states_makes_its_costs_and_its_budget_comparable(
+    make: SimpleNamespace, planned: Planned
+) -> None:
+    local = make.costs(
+        "CNY",
+        server_price_each=make.money("1420000", "CNY"),
+        staff_price_per_person_year=make.money("1022400", "CNY"),
+        power_price_per_kwh=make.money("0.71", "CNY"),
+        exchange_rates=[
+            ExchangeRate(base="USD", quote="CNY", rate=Decimal("7.1"), as_of="2026-11-20", source="a bank")
+        ],
+    )
+    budget = Constraints(regions_allowed=["us-east-1"], monthly_budget=make.money("14000", "CNY"))
+    plan = planned(make.assessment(cluster=cluster(), local=local, constraints=budget))
+    assert says(plan, "for")[0] == "moving saves 7,287 USD a month at once instead of buying new servers"
+    assert says(plan, "against") == ["the AWS bill of 2,027 USD is over the budget"]
+    assert "break-even of 16 x A100-80GB at home against g5.xlarge on demand is 41%" in str(plan.reasons)
 
 
 def test_moderate_use_above_the_break_even_is_a_condition(make: SimpleNamespace, planned: Planned) -> None:
@@ -118,7 +180,10 @@ def test_training_on_every_node_leaves_nothing_to_save(make: SimpleNamespace, pl
 def test_costs_in_another_currency_are_neither_mixed_nor_converted(make: SimpleNamespace, planned: Planned) -> None:
     plan = planned(make.assessment(local=make.costs("CNY")))
     assert plan.verdict == "defer"
-    assert says(plan, "measure") == ["state the costs in USD, or an exchange rate of your own: nothing is converted"]
+    assert says(plan, "measure") == [
+        "state a rate CNY/USD with its date and source in costs.exchange_rates of site.yaml, then run ferry assess and "
+        "ferry plan again: nothing is converted without one"
+    ]
     assert {line.amount.currency for line in plan.local_monthly} == {"CNY"}
     assert {line.amount.currency for line in plan.cloud_monthly} == {"USD"}
     assert {line.amount.currency for line in plan.hybrid_monthly} == {"CNY", "USD"}
@@ -164,7 +229,7 @@ def test_unknown_local_costs_are_asked_for_when_they_decide(make: SimpleNamespac
     plan = planned(make.assessment(local=local))
     assert plan.verdict == "defer"
     assert says(plan, "measure")[0].startswith(
-        "state servers, staff in site.yaml: without it AWS (2,027 USD) is dearer"
+        "state servers, staff in site.yaml, then run ferry assess and ferry plan again: without it AWS (2,027 USD) is "
     )
 
 

@@ -1,0 +1,1 @@
+"""Replays a request trace against a fleet of engines, iteration by iteration."""

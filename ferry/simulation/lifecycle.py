@@ -1,0 +1,363 @@
+"""How instances come and go, and who gets a request: the fleet around the engines."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferry.simulation.batching import enqueue, shorten
+from ferry.simulation.compiled import inlined, inner
+from ferry.simulation.fleet import SPOT_NOTICE_S
+from ferry.simulation.state import (
+    DRAINING,
+    EMPTY,
+    IN_SERVICE,
+    LAUNCHED,
+    NEVER,
+    NOBODY,
+    PENDING,
+    UNROUTABLE,
+    Rows,
+    empty_rows,
+)
+from ferry.simulation.tournament import seed, update
+
+FLEET = np.dtype(
+    [
+        ("in_service", np.int64),
+        ("pending", np.int64),
+        ("draining", np.int64),
+        ("desired", np.int64),
+        ("launched", np.int64),
+        ("last_routed", np.int64),
+        ("notices_given", np.int64),
+        ("preemptions", np.int64),
+        ("iterations", np.int64),
+        # The gateway's queue.
+        ("head", np.int32),
+        ("tail", np.int32),
+        ("waiting", np.int32),
+        ("end_s", np.float64),
+    ],
+    align=True,
+)
+"""The fleet's counters, as one record."""
+
+
+class Settings(NamedTuple):
+    """FleetSettings as numbers; warm_ready_s: float64[warm_pool_size], when each warm instance can be taken."""
+
+    is_round_robin: bool
+    start_s: float
+    warm_start_s: float
+    warm_ready_s: NDArray[np.float64]
+    deregistration_delay_s: float
+    on_demand_base: int
+    spot_share: float
+    notices_s: NDArray[np.float64]
+
+
+@inner
+def next_in_turn(fleet, rows):  # type: ignore[no-untyped-def]
+    """Row of the instance in service whose id follows the last one used, else of the lowest id."""
+    following = NOBODY
+    lowest = NOBODY
+    for index in range(len(rows.state)):
+        row = rows.state[index]
+        if row.phase != IN_SERVICE:
+            continue
+        if lowest == NOBODY or row.instance < rows.state[lowest].instance:
+            lowest = index
+        if row.instance > fleet.last_routed and (
+            following == NOBODY or row.instance < rows.state[following].instance
+        ):
+            following = index
+    chosen = lowest if following == NOBODY else following
+    fleet.last_routed = rows.state[chosen].instance
+    return chosen
+
+
+@inlined
+def assign(request, now_s, fleet, rows, requests, engine, settings):  # type: ignore[no-untyped-def]
+    """Give a request to an instance in service, or let it wait at the gateway."""
+    if fleet.in_service == 0:
+        enqueue(fleet, requests, request)
+        return
+    index = next_in_turn(fleet, rows) if settings.is_round_robin else rows.route_winner[1]
+    row = rows.state[index]
+    enqueue(row, requests, request)
+    row.outstanding += 1
+    rows.route_key[index] += 1 << 32
+    update(rows.route_key, rows.route_winner, index)
+    if rows.due_key[index] == NEVER:
+        row.starting = 1
+        row.end_s = now_s
+        rows.due_key[index] = np.nextafter(now_s, NEVER)
+        update(rows.due_key, rows.due_winner, index)
+    elif row.starting:
+        if engine.lookahead and now_s > row.last_start_s:
+            row.unseen += 1
+    elif shorten(row, requests, engine, now_s):
+        rows.due_key[index] = row.end_s
+        update(rows.due_key, rows.due_winner, index)
+
+
+@inner
+def assign_waiting(now_s, fleet, rows, requests, engine, settings):  # type: ignore[no-untyped-def]
+    """Give out what waits at the gateway, in its order."""
+    while fleet.waiting > 0 and fleet.in_service > 0:
+        request = fleet.head
+        fleet.head = requests.following[request]
+        fleet.waiting -= 1
+        assign(request, now_s, fleet, rows, requests, engine, settings)
+
+
+@inner
+def end_instance(index, now_s, fleet, rows, instances):  # type: ignore[no-untyped-def]
+    """The instance is gone; its row is free."""
+    row = rows.state[index]
+    if row.phase == PENDING:
+        fleet.pending -= 1
+        instances[row.instance].in_service_s = now_s
+    elif row.phase == IN_SERVICE:
+        fleet.in_service -= 1
+    else:
+        fleet.draining -= 1
+    instances[row.instance].ended_s = now_s
+    instances[row.instance].busy_s = row.busy_s
+    row.phase = EMPTY
+    rows.due_key[index] = NEVER
+    update(rows.due_key, rows.due_winner, index)
+    rows.route_key[index] = UNROUTABLE
+    update(rows.route_key, rows.route_winner, index)
+
+
+@inner
+def enter_service(index, now_s, fleet, rows, instances):  # type: ignore[no-untyped-def]
+    """A pending instance takes requests from now on."""
+    row = rows.state[index]
+    row.phase = IN_SERVICE
+    fleet.pending -= 1
+    fleet.in_service += 1
+    instances[row.instance].in_service_s = now_s
+    rows.route_key[index] = row.instance
+    update(rows.route_key, rows.route_winner, index)
+
+
+@inner
+def drain(index, now_s, delay_s, fleet, rows, instances):  # type: ignore[no-untyped-def]
+    """An instance in service takes no more requests, and ends when its last is finished, or after `delay_s`."""
+    row = rows.state[index]
+    if row.outstanding == 0:
+        end_instance(index, now_s, fleet, rows, instances)
+        return
+    row.phase = DRAINING
+    row.until_s = now_s + delay_s
+    fleet.in_service -= 1
+    fleet.draining += 1
+    rows.route_key[index] = UNROUTABLE
+    update(rows.route_key, rows.route_winner, index)
+
+
+@inner
+def take_back(index, now_s, rows, requests):  # type: ignore[no-untyped-def]
+    """End the iteration in flight without result. Returns the instance's requests, in the order to begin them anew."""
+    row = rows.state[index]
+    if rows.due_key[index] != NEVER and not row.starting:
+        row.busy_s += now_s - row.started_s
+    taken = np.empty(row.outstanding, dtype=np.int64)
+    count = 0
+    for entry in range(row.decoding):
+        taken[count] = rows.finishing[index, entry] & 0xFFFFFFFF
+        count += 1
+    for entry in range(row.ending_prompts):
+        taken[count] = rows.prompts[index, entry]
+        count += 1
+    if row.partial != NOBODY:
+        taken[count] = row.partial
+        count += 1
+    for entry in range(1, count):  # by admission
+        request = taken[entry]
+        at = entry
+        while at > 0 and requests.admission[taken[at - 1]] > requests.admission[request]:
+            taken[at] = taken[at - 1]
+            at -= 1
+        taken[at] = request
+    request = row.head
+    for _ in range(row.waiting):
+        taken[count] = request
+        request = requests.following[request]
+        count += 1
+    for request in taken:
+        requests.generated[request] = 0
+        requests.cached_tokens[request] = 0
+        requests.retries[request] += 1
+    return taken
+
+
+@inner
+def row_of(phase, until_s, rows):  # type: ignore[no-untyped-def]
+    """Row of the instance of the lowest id in `phase` whose time has come, or NOBODY."""
+    found = NOBODY
+    for index in range(len(rows.state)):
+        row = rows.state[index]
+        is_due = row.phase == phase and (phase == IN_SERVICE or row.until_s <= until_s)
+        if is_due and (found == NOBODY or row.instance < rows.state[found].instance):
+            found = index
+    return found
+
+
+@inner
+def newest(phase, rows):  # type: ignore[no-untyped-def]
+    """Row of the instance of the highest id in `phase`; there is one."""
+    found = NOBODY
+    for index in range(len(rows.state)):
+        row = rows.state[index]
+        if row.phase == phase and (found == NOBODY or row.instance > rows.state[found].instance):
+            found = index
+    return found
+
+
+@inner
+def oldest_spot(rows, instances):  # type: ignore[no-untyped-def]
+    """Row of the Spot instance in service of the lowest id, or NOBODY."""
+    found = NOBODY
+    for index in range(len(rows.state)):
+        row = rows.state[index]
+        if row.phase == IN_SERVICE and instances[row.instance].is_spot:
+            if found == NOBODY or row.instance < rows.state[found].instance:
+                found = index
+    return found
+
+
+@inner
+def change_phases(now_s, fleet, rows, requests, instances, engine, settings):  # type: ignore[no-untyped-def]
+    """What is due: into service, ends of draining, Spot notices; each by id."""
+    while True:
+        index = row_of(PENDING, now_s, rows)
+        if index == NOBODY:
+            break
+        enter_service(index, now_s, fleet, rows, instances)
+    assign_waiting(now_s, fleet, rows, requests, engine, settings)
+    while True:
+        index = row_of(DRAINING, now_s, rows)
+        if index == NOBODY:
+            break
+        taken = take_back(index, now_s, rows, requests)
+        end_instance(index, now_s, fleet, rows, instances)
+        for request in taken:
+            enqueue(fleet, requests, request)
+        assign_waiting(now_s, fleet, rows, requests, engine, settings)
+    while fleet.notices_given < len(settings.notices_s) and settings.notices_s[fleet.notices_given] <= now_s:
+        fleet.notices_given += 1
+        index = oldest_spot(rows, instances)
+        if index != NOBODY:
+            drain(index, now_s, SPOT_NOTICE_S, fleet, rows, instances)
+
+
+@inner
+def next_change(fleet, rows, settings):  # type: ignore[no-untyped-def]
+    """When `change_phases` has something to do next, in s."""
+    time_s = NEVER
+    for index in range(len(rows.state)):
+        row = rows.state[index]
+        if row.phase == PENDING or row.phase == DRAINING:
+            time_s = min(time_s, row.until_s)
+    if fleet.notices_given < len(settings.notices_s):
+        time_s = min(time_s, settings.notices_s[fleet.notices_given])
+    return time_s
+
+
+@inner
+def doubled(rows):  # type: ignore[no-untyped-def]
+    """Twice as many rows, with what the first half has."""
+    count, max_sequences = rows.finishing.shape
+    larger = empty_rows(2 * count, max_sequences, rows.residues.shape[1])
+    larger.state[:count] = rows.state
+    larger.finishing[:count] = rows.finishing
+    larger.prompts[:count] = rows.prompts
+    larger.residues[:count] = rows.residues
+    larger.due_key[:count] = rows.due_key
+    larger.route_key[:count] = rows.route_key
+    seed(larger.due_key, larger.due_winner)
+    seed(larger.route_key, larger.route_winner)
+    return larger
+
+
+@inner
+def is_next_on_demand(fleet, rows, instances, settings):  # type: ignore[no-untyped-def]
+    """Whether the group launches an on-demand instance next."""
+    base = min(settings.on_demand_base, fleet.desired)
+    wanted = base + math.ceil((fleet.desired - base) * (1.0 - settings.spot_share) - 1e-9)
+    have = 0
+    for index in range(len(rows.state)):
+        row = rows.state[index]
+        if (row.phase == PENDING or row.phase == IN_SERVICE) and not instances[row.instance].is_spot:
+            have += 1
+    return have < wanted
+
+
+@inner
+def launch(now_s, fleet, rows, instances, settings, is_initial):  # type: ignore[no-untyped-def]
+    """Launch one instance. Returns rows and instances, larger ones when these were full."""
+    index = 0
+    while index < len(rows.state) and rows.state[index].phase != EMPTY:
+        index += 1
+    if index == len(rows.state):
+        rows = doubled(rows)
+    if fleet.launched == len(instances):
+        longer = np.empty(2 * len(instances), dtype=LAUNCHED)
+        longer[: len(instances)] = instances
+        instances = longer
+    row = rows.state[index]
+    row.instance = fleet.launched
+    fleet.launched += 1
+    is_spot = not is_next_on_demand(fleet, rows, instances, settings)
+    instances[row.instance].launched_s = now_s
+    instances[row.instance].is_spot = is_spot
+    start_s = settings.start_s
+    if not is_spot:
+        for warm in range(len(settings.warm_ready_s)):
+            if settings.warm_ready_s[warm] <= now_s:
+                settings.warm_ready_s[warm] = now_s + settings.start_s
+                start_s = settings.warm_start_s
+                break
+    row.phase = PENDING
+    row.until_s = now_s + start_s
+    row.iterations = 0
+    row.decoding = 0
+    row.computed = 0
+    row.done = 0
+    row.ending_prompts = 0
+    row.partial = NOBODY
+    row.waiting = 0
+    row.unseen = 0
+    row.held_sequences = 0
+    row.held_blocks = 0
+    row.starting = 0
+    row.admitted = 0
+    row.outstanding = 0
+    row.last_start_s = now_s
+    row.busy_s = 0.0
+    row.busy_before_s = 0.0
+    rows.residues[index, :] = 0
+    fleet.pending += 1
+    if is_initial or start_s == 0.0:
+        enter_service(index, now_s, fleet, rows, instances)
+    return rows, instances
+
+
+@inner
+def reach_desired(now_s, fleet, rows, instances, settings):  # type: ignore[no-untyped-def]
+    """Launch or end instances until as many as desired are pending and in service. Returns as `launch`."""
+    while fleet.in_service + fleet.pending < fleet.desired:
+        rows, instances = launch(now_s, fleet, rows, instances, settings, False)
+    while fleet.in_service + fleet.pending > fleet.desired:
+        if fleet.pending > 0:
+            end_instance(newest(PENDING, rows), now_s, fleet, rows, instances)
+        else:
+            drain(newest(IN_SERVICE, rows), now_s, settings.deregistration_delay_s, fleet, rows, instances)
+    return rows, instances
