@@ -10,6 +10,7 @@ from pydantic import (
 
 from ferry.artefacts.artefact import Artefact
 from ferry.artefacts.cluster import Cluster, Collective, Hourly, Synchronisation
+from ferry.artefacts.deployment import Deployment
 from ferry.artefacts.figures import Figure, Frozen, Money
 
 
@@ -166,6 +167,7 @@ class Assessment(Artefact):
     synchronisations: list[Synchronisation] = []
     serving: list[Serving]
     training: list[Training] = []
+    deployments: list[Deployment] = []
     costs: LocalCosts
     constraints: Constraints
     findings: list[Finding] = []

@@ -10,6 +10,7 @@ from ferry.artefacts import (
     Cluster,
     ClusterMetrics,
     Constraints,
+    Deployment,
     Figure,
     Finding,
     LocalCosts,
@@ -24,7 +25,7 @@ from ferry.artefacts import (
     unknown,
     upstream,
 )
-from ferry.assess import collectives, crosschecks, gpus, prometheus, synchronisation, trace
+from ferry.assess import collectives, crosschecks, deployments, gpus, prometheus, synchronisation, trace
 from ferry.assess.files import LARGEST_TEXT_BYTES, read_text
 from ferry.assess.model import read_model
 from ferry.assess.prometheus import EngineReading
@@ -50,6 +51,7 @@ class _Reading:
         self.artefact_folder = artefact_folder
         self.read: dict[Path, None] = {site_path: None}
         self.findings: list[Finding] = []
+        self.model_names: dict[str, str] = {}
 
     def assessment(self) -> Assessment:
         site = self.site
@@ -73,6 +75,7 @@ class _Reading:
         training = [Training(name=job.name, launcher=job.launcher, nodes=job.nodes) for job in site.training]
         serving = [self._service(part) for part in site.serving]
         costs = _costs(site.costs)
+        jobs = self._deployments()
         self.findings += [finding for log in logs for finding in log.findings]
         self.findings += gpus.about_machines(machines, cluster)
         self.findings += crosschecks.about_gpus(cluster, samples)
@@ -81,6 +84,7 @@ class _Reading:
         models = [service.model for service in serving]
         synchronisations = synchronisation.synchronisations(cluster, runs, site.training, models)
         self.findings += synchronisation.findings(synchronisations, site.training)
+        self.findings += deployments.about_deployments(jobs, cluster, serving, training, self.model_names)
         self.findings += crosschecks.about_costs(costs)
         return Assessment(
             schema_=Assessment.SCHEMA,
@@ -93,6 +97,7 @@ class _Reading:
             synchronisations=synchronisations,
             serving=serving,
             training=training,
+            deployments=jobs,
             costs=costs,
             constraints=_constraints(site),
             findings=crosschecks.by_severity(self.findings),
@@ -112,8 +117,17 @@ class _Reading:
             metrics=engine.metrics if engine else None,
             slo=Slo(**part.slo.model_dump()),
         )
-        self.findings += crosschecks.about_service(service, engine.model_name if engine else "")
+        self.model_names[part.name] = engine.model_name if engine else ""
+        self.findings += crosschecks.about_service(service, self.model_names[part.name])
         return service
+
+    def _deployments(self) -> list[Deployment]:
+        readings = [
+            deployments.parse(self._text(path, deployments.LARGEST_BYTES), path.as_posix())
+            for path in self.site.deployments
+        ]
+        self.findings += [finding for reading in readings for finding in reading.findings]
+        return deployments.combine([job for reading in readings for job in reading.jobs])
 
     def _engine(self, part: ServingPart) -> EngineReading | None:
         if part.prometheus:

@@ -229,6 +229,9 @@ class Site(Part):
     cluster: ClusterPart
     serving: list[ServingPart] = Field(min_length=1)
     training: list[TrainingPart] = []
+    deployments: list[OnePath] = Field(
+        default=[], description="what starts the engines and the training: compose files, units, manifests, scripts"
+    )
     costs: CostsPart
     constraints: ConstraintsPart = ConstraintsPart()
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from ferry.artefacts import (
     Assessment,
     Collective,
+    Deployment,
     Figure,
     Finding,
     GpuGroup,
@@ -54,6 +55,9 @@ def describe(assessment: Assessment) -> RenderableType:
         parts += [Text("\nGradient synchronisation", style="bold"), *_synchronisations(assessment.synchronisations)]
     for service in assessment.serving:
         parts += [Text(f"\nService {service.name} on {service.engine}", style="bold"), *_service(service)]
+    if assessment.deployments:
+        rows = ((f"{job.name}, {job.where}", _deployment(job)) for job in assessment.deployments)
+        parts += [Text("\nHow it runs today", style="bold"), _facts(*rows)]
     if missing := _unknown(assessment):
         parts += [Text("\nUnknown", style="bold"), Padding(Text(", ".join(missing)), (0, 0, 0, 2))]
     parts.append(Text(f"\nFindings: {len(assessment.findings) or 'none'}", style="bold"))
@@ -124,6 +128,39 @@ def _service(service: Serving) -> Iterator[RenderableType]:
         yield Padding(table, (1, 0, 0, 2))
     if service.metrics and (hourly := service.metrics.by_hour.get("requests_per_s")):
         yield _facts(("busiest hour", _busiest(hourly)))
+
+
+def _deployment(job: Deployment) -> str:
+    """What a job starts, as one would tell it; what its file does not state is left out."""
+    if job.role == "training":
+        nodes = f" on {_number(job.nodes, 'node')}" if job.nodes else ""
+        size = f", {job.gpus} GPUs a node" if job.gpus else ""
+        return f"training by {job.launcher}{nodes}{size}: stays"
+    parallel = {
+        "tensor": job.tensor_parallel,
+        "pipeline": job.pipeline_parallel,
+        "data": job.data_parallel,
+        "expert": job.expert_parallel,
+    }
+    split = " × ".join(f"{name} {size}" for name, size in parallel.items() if size)
+    said = [
+        f"{job.replicas or 1} × {job.engine} {job.version or 'of unknown version'}",
+        f"serves {job.model or 'a model that the file does not name'}",
+        f"as {', '.join(job.served_names)}" if job.served_names else "",
+        f"{split} parallel" if split else "",
+        f"at most {_number(job.max_sequences, 'request')} at once" if job.max_sequences else "",
+        f"{job.max_batch_tokens:,} tokens a step" if job.max_batch_tokens else "",
+        f"context {job.context_tokens:,} tokens" if job.context_tokens else "",
+        f"{job.gpu_memory_share:.0%} of GPU memory" if job.gpu_memory_share else "",
+        f"quantised by {job.quantization}" if job.quantization else "",
+        f"KV cache in {job.kv_cache_dtype}" if job.kv_cache_dtype else "",
+        "" if job.prefix_caching is None else f"prefix caching {'on' if job.prefix_caching else 'off'}",
+        "" if job.chunked_prefill is None else f"chunked prefill {'on' if job.chunked_prefill else 'off'}",
+        f"speculates by {job.speculative}" if job.speculative else "",
+        f"adapters {', '.join(job.lora_adapters)}" if job.lora_adapters else "",
+        f"port {job.port}" if job.port else "",
+    ]
+    return ", ".join(part for part in said if part)
 
 
 def _busiest(hourly: Hourly) -> str:

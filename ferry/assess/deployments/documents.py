@@ -61,7 +61,7 @@ def _template_or(error: UnreadableInput, text: str, file: str) -> UnreadableInpu
 
 
 def _events(text: str, file: str) -> Iterator[yaml.Event]:
-    for number, event in enumerate(yaml.parse(text, Loader=LOADER)):
+    for number, event in enumerate(yaml.parse(str(text), Loader=LOADER)):
         if number > MOST_EVENTS:
             raise UnreadableInput(f"{file}: has more than {MOST_EVENTS} values; give the part with the job")
         yield event

@@ -68,9 +68,10 @@ def commands(text: str, variables: Variables, line: int = 1) -> Iterator[Command
 
 
 class _Scanner:
-    def __init__(self, text: str, variables: Variables, line: int) -> None:
+    def __init__(self, text: str, variables: Variables, line: int, *, in_array: bool = False) -> None:
         self.text, self.at, self.line, self.variables = text, 0, line, variables
         self.words = 0
+        self.in_array = in_array
         self.here: list[tuple[str, bool]] = []
         self.parts: list[str] | None = None
         self.started = line
@@ -106,7 +107,7 @@ class _Scanner:
                 if letter == "\n":
                     self.line += 1
                     self._skip_documents()
-                if words:
+                if words or (self.in_array and letter == ")"):
                     return words
             else:
                 self._add(letter)
@@ -222,17 +223,19 @@ class _Scanner:
         return -1
 
     def _array(self) -> bool:
-        """Read `NAME=( … )` into the variables. False where it is none, or nothing closes it."""
+        """Read `NAME=( … )` into the variables. False where it is none."""
         name = ASSIGNMENT.fullmatch("".join(self.parts or []))
-        if name is None or name[3]:
+        if name is None or name[3] or self.in_array:
             return False
-        inner = _Scanner(self.text, self.variables, self.line)
+        inner = _Scanner(self.text, self.variables, self.line, in_array=True)
         inner.at, inner.words = self.at + 1, self.words
         items: list[Word] = []
         while True:
             words = inner.command()
-            items += words or []
-            if words is None or self.text[inner.at - 1] == ")":
+            if words is None:
+                raise self._open(self.line, "a bracket")
+            items += words
+            if self.text[inner.at - 1] == ")":
                 break
         before = self.variables.values.get(name[1], [])
         kept = before if name[2] and isinstance(before, list) else []
