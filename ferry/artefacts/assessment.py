@@ -26,7 +26,7 @@ class Finding(Frozen):
 
 
 class ModelFacts(Frozen):
-    """What sizing needs to know of a model, from its config.json and its safetensors index."""
+    """What sizing needs to know of a model, from its configuration and what is known of its weights."""
 
     path: str
     architecture: str
@@ -47,6 +47,12 @@ class ModelFacts(Frozen):
     experts_active: int | None = None
     context_tokens: int
     vocabulary: int
+    sliding_window_tokens: int | None = Field(
+        default=None, description="how far back the layers with a sliding or chunked window look"
+    )
+    sliding_window_layers: int | None = Field(
+        default=None, description="how many layers have the window; None beside a window: nobody can say"
+    )
 
 
 class Quantiles(Frozen):

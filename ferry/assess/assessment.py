@@ -27,7 +27,7 @@ from ferry.artefacts import (
 )
 from ferry.assess import collectives, crosschecks, deployments, gpus, prometheus, synchronisation, trace
 from ferry.assess.files import LARGEST_TEXT_BYTES, read_text
-from ferry.assess.model import read_model
+from ferry.assess.models import read_model
 from ferry.assess.prometheus import EngineReading
 from ferry.assess.prometheus.series import Page
 from ferry.assess.site import CostsPart, PrometheusPart, RequestsPart, ServingPart, Site, read_site

@@ -20,6 +20,7 @@ from ferry.artefacts import (
     GpuGroup,
     Hourly,
     Machine,
+    ModelFacts,
     Money,
     Quantiles,
     Serving,
@@ -105,7 +106,7 @@ def _service(service: Serving) -> Iterator[RenderableType]:
     model = service.model
     experts = f", {model.experts_active} of {model.experts_total} experts" if model.experts_total else ""
     yield _facts(
-        ("model", f"{model.architecture}, {model.layers} layers, {model.attention}{experts}"),
+        ("model", f"{model.architecture}, {model.layers} layers, {model.attention}{_window(model)}{experts}"),
         ("stored as", model.dtype if model.quantization is None else f"{model.dtype} ({model.quantization})"),
         ("parameters", model.parameters),
         ("weights", model.weight_bytes),
@@ -199,6 +200,13 @@ def _scaled(value: float, unit: str) -> str:
 
 def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def _window(model: ModelFacts) -> str:
+    if model.sliding_window_tokens is None:
+        return ""
+    used = "some" if model.sliding_window_layers is None else model.sliding_window_layers
+    return f", {used} of the layers look back {model.sliding_window_tokens} tokens"
 
 
 def _number(count: int, noun: str) -> str:

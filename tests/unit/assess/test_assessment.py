@@ -113,7 +113,7 @@ def damage(name: str, edit: Callable[[str], str]) -> Callable[[Path], None]:
             damage("model/model.safetensors.index.json", lambda text: text[:200]),
             "model/model.safetensors.index.json: is not JSON, or is cut off",
         ),
-        (lambda folder: shutil.rmtree(folder / "model"), "model: has no config.json"),
+        (lambda folder: shutil.rmtree(folder / "model"), "model: cannot be read: No such file or directory"),
         (
             damage("site.yaml", lambda text: text.replace("accelerator:", "accelerater:")),
             "cluster.accelerater: unknown key; did you mean 'accelerator'?",
