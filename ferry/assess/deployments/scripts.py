@@ -17,7 +17,7 @@ from ferry.errors import UnreadableInput
 LARGEST_LETTERS = 2**20
 OPTION = re.compile(r"#SBATCH[ \t]+(-{1,2}[A-Za-z][A-Za-z-]*)(?:[ \t]*=?[ \t]*([^\s#]\S*))?")
 SHORT = {"-N": "--nodes", "-G": "--gpus", "-J": "--job-name", "-n": "--ntasks"}
-GRES = re.compile(r"(?:^|,)gpu(?::[A-Za-z0-9_.-]+)?(?::([0-9]{1,4}))?(?=,|$|\()")
+GRES = re.compile(r"(?:^|,)gpu((?::[A-Za-z0-9_.-]{1,40}){0,2})(?=,|$|\()")
 LAST_NUMBER = re.compile(r"(?:.*:)?([0-9]{1,5})(?:-[0-9]{1,5})?")
 PIN = re.compile(r"(vllm|sglang|tensorrt[-_]llm|text-generation)(?:\[[a-z0-9,_-]*\])?==([0-9][0-9A-Za-z.+!-]{0,30})")
 INSTALLERS = frozenset({"pip", "pip3", "uv", "python", "python3", "conda", "poetry"})
@@ -73,7 +73,8 @@ def _gpus(options: dict[str, str]) -> int | None:
     if (each := _last(options.get("--gpus-per-node"))) is not None:
         return each
     if found := GRES.search(options.get("--gres", "")):
-        return int(found[1] or 1)
+        last = found[1].rpartition(":")[2]
+        return int(last) if last.isdigit() and len(last) < 5 else 1
     nodes = _last(options.get("--nodes")) or 1
     if (everything := _last(options.get("--gpus"))) is not None:
         return everything // nodes or None

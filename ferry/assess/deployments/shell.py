@@ -184,7 +184,8 @@ class _Scanner:
                 raise self._open(self.line, "${")
             self.line += self.text.count("\n", start, end)
             self.at = end + 1
-            self._insert(words, self.variables.braced(self.text[start + 2 : end]), quoted)
+            whole = quoted or self.variables.braces_are_whole
+            self._insert(words, self.variables.braced(self.text[start + 2 : end]), whole)
         elif found := NAME.match(self.text, start + 1):
             self.at = found.end()
             self._insert(words, self.variables.braced(found.group()) if self._known(found.group()) else None, quoted)

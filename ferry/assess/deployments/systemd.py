@@ -24,6 +24,7 @@ def read(content: str, label: str) -> Reading:
     named = UNIT.findall(label)
     name = named[0] if named else label.rpartition("/")[2].partition(".")[0]
     variables = Variables(label)
+    variables.braces_are_whole = True
     environment: dict[str, Word] = {}
     starts: list[Word] = []
     first = 1

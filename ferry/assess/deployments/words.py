@@ -35,6 +35,8 @@ class Variables:
         self.file = file
         self.values: dict[str, str | list[str]] = dict(values or {})
         self.budget = budget
+        self.braces_are_whole = False
+        """Whether `${NAME}` is one word whatever it holds, as systemd has it, and no shell."""
 
     def set(self, name: str, value: str | list[str]) -> None:
         """Remember a value, unless it is larger than any command line."""
@@ -56,7 +58,8 @@ class Variables:
             return [self._spent(value)]
         if operator and operator[-1] in "-=":
             return [self.text(other, depth + 1)]
-        return [self._spent("${" + inside + "}" if operator or value is None else "")]
+        # Without the message of `:?`, which has blanks in it.
+        return [self._spent("${" + name + "}" if operator or value is None else "")]
 
     def text(self, text: str, depth: int = 0, *, dollars: bool = False) -> str:
         """A text with its references replaced. With `dollars`, `$$` is a dollar, as compose has it."""
