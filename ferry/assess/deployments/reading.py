@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from ferry.artefacts import Finding
 from ferry.artefacts.deployment import Deployment, Engine, FileKind
 from ferry.assess.deployments.words import Word
+from ferry.errors import UnreadableInput
 
 MOST_JOBS = 500
+MOST_FINDINGS = 1000
 
 
 @dataclass
@@ -34,6 +36,8 @@ class Reading:
                 "remedy": remedy,
             }
         )
+        if len(self.findings) >= MOST_FINDINGS:
+            raise UnreadableInput(f"{self.file}: gives more than {MOST_FINDINGS} findings; give a part of it")
         if finding not in self.findings:
             self.findings.append(finding)
 

@@ -44,8 +44,8 @@ def job(command: str) -> dict[str, Any]:
             },
         ),
         (
-            "VLLM_API_KEY=$KEY python3 -u -m vllm.entrypoints.openai.api_server --enforce-eager --model m -dp 4 -tp 2 -ep "
-            '--trust-remote-code --lora-modules sql=/l/sql \'{"name": "law", "path": "/l"}\' '
+            "VLLM_API_KEY=$KEY python3 -u -m vllm.entrypoints.openai.api_server --enforce-eager --model m -dp 4 -tp 2 "
+            '-ep --trust-remote-code --lora-modules sql=/l/sql \'{"name": "law", "path": "/l"}\' '
             '--speculative-config \'{"method": "ngram", "num_speculative_tokens": 4}\' --max-model-len auto',
             {
                 "engine": "vllm",

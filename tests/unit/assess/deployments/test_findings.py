@@ -110,6 +110,11 @@ def test_a_reference_to_a_secret_or_a_placeholder_is_none(value: str) -> None:
     assert not is_plain(value)
 
 
+def test_a_key_is_hidden_however_short_it_is() -> None:
+    (made,) = parse(f"{QUIET} --api-key abc --other x\n", "a").jobs
+    assert (made.api_key, made.extra_flags) == (True, ["--api-key ***", "--other x"])
+
+
 def test_a_secret_is_known_by_its_name() -> None:
     secret = [
         "--api-key",

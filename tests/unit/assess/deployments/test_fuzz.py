@@ -173,6 +173,9 @@ def bombs() -> dict[str, str]:
         "settings": "[Service]\n" + "Environment=A=1\n" * 40_000 + "ExecStart=vllm serve m\n",
         "continuations": "[Service]\nExecStart=vllm serve m " + "\\\n" * 200_000,
         "tokens": "#!/bin/sh\nvllm serve m --x " + "eyJ" * 300_000,
+        "secrets": "[Service]\n"
+        + "".join(f"Environment=A{n}_TOKEN={KEY}\n" for n in range(3000))
+        + "ExecStart=vllm serve m\n",
         "images": "services:\n  a: {image: " + "vllm/" * 200_000 + "}\n",
     }
 
@@ -188,6 +191,21 @@ def test_what_is_larger_than_any_such_file_is_refused_at_once() -> None:
     for text in ("services:\n  a: {image: vllm}\n" + "#" * 2**22, "#!/bin/sh\nvllm serve m\n" + "#" * 2**20):
         with pytest.raises(FerryError, match="MiB; give the part with the job"):
             parse(text, "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("merges", "merges more than 100000 keys"),
+        ("sequences", "is nested deeper than 60 levels"),
+        ("values", "has more than 500000 values"),
+        ("pasting", "its variables expand to more than any command line holds"),
+        ("secrets", "gives more than 1000 findings"),
+    ],
+)
+def test_each_limit_says_what_it_is(name: str, says: str) -> None:
+    with pytest.raises(FerryError, match=says):
+        parse(bombs()[name], "x")
 
 
 @settings(max_examples=60)
