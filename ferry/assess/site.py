@@ -22,6 +22,8 @@ from ferry.errors import InvalidField, UnknownSchema
 
 SCHEMA = "ferry/site/v1"
 SCHEMA_FILE = Path(__file__).with_name("site.schema.json")
+TO_FILL_IN = "FILL-IN"
+"""What discovery writes where no file can say a value."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$", max_length=40)]
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
@@ -257,6 +259,8 @@ def read_site(path: Path) -> Site:
     document = read_yaml(path)
     if document.get("schema") != SCHEMA:
         raise UnknownSchema(f"{path}: schema is {document.get('schema')!r}, this Ferry reads {SCHEMA!r}")
+    if missing := to_fill_in(document):
+        raise InvalidField(f"{path}: still to be filled in, in the place of {TO_FILL_IN}: {', '.join(missing)}")
     try:
         return Site.model_validate(document)
     except ValidationError as error:
@@ -265,6 +269,17 @@ def read_site(path: Path) -> Site:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         # A key or a value may hold line ends; a message holds none.
         raise InvalidField(f"{path}: {' '.join(_say(problems[0]).split())}{more}") from error
+
+
+def to_fill_in(document: Any, place: str = "") -> list[str]:
+    """The keys that still have to be filled in, as paths: `costs.currency`, `serving[0].model`."""
+    if document == TO_FILL_IN:
+        return [place]
+    if isinstance(document, dict):
+        return [key for name, value in document.items() for key in to_fill_in(value, f"{place}.{name}".lstrip("."))]
+    if isinstance(document, list):
+        return [key for number, value in enumerate(document) for key in to_fill_in(value, f"{place}[{number}]")]
+    return []
 
 
 def json_schema() -> dict[str, Any]:

@@ -62,7 +62,7 @@ def describe(assessment: Assessment) -> RenderableType:
     if missing := _unknown(assessment):
         parts += [Text("\nUnknown", style="bold"), Padding(Text(", ".join(missing)), (0, 0, 0, 2))]
     parts.append(Text(f"\nFindings: {len(assessment.findings) or 'none'}", style="bold"))
-    parts += [_finding(finding) for finding in assessment.findings]
+    parts += [finding_text(finding) for finding in assessment.findings]
     return Group(*parts)
 
 
@@ -277,7 +277,8 @@ def _quantiles(table: Table, name: str, quantiles: Quantiles) -> None:
     table.add_row(Text(name, style="dim"), *values, Text(basis, style=BASIS_STYLE[basis]))
 
 
-def _finding(finding: Finding) -> RenderableType:
+def finding_text(finding: Finding) -> RenderableType:
+    """One finding: how grave, what was seen where, what it means, what to do."""
     table = Table.grid("", "", padding=(0, 2))
     table.add_row(Text(finding.severity, style=STYLE[finding.severity]), Text(f"{finding.seen}  [{finding.code}]"))
     for name, value in (("at", finding.where), ("means", finding.means), ("remedy", finding.remedy)):
