@@ -35,7 +35,7 @@ from ferry.assess.discovery.walk import Found, Skipped, Walk, shown, walk
 from ferry.assess.site import to_fill_in
 from ferry.errors import UnreadableInput
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, str], None]
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _recognised(walked: Walk, progress: Progress | None) -> tuple[list[Evidence]
             skipped.append(Skipped(path, f"is a link to {target}, which is listed by itself"))
     for done, file in enumerate(walked.files, 1):
         if progress:
-            progress(done, len(walked.files))
+            progress(done, shown(file.path))
         if file.path in known:
             continue
         owned = folders.owns(file.path)

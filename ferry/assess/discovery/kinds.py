@@ -47,14 +47,15 @@ class Kind:
 
 SITE = re.compile(r"^[\"']?schema[\"']?\s*:\s*[\"']?ferry/site/", re.MULTILINE)
 NCCL = re.compile(
-    r"\bnThread|\balgbw\b.*\bbusbw\b|Avg bus bandwidth|[a-z]_perf\w*: |\bNCCL (?:INFO|WARN)\b|(?:NCCL|C(?:UDA|uda)) failure|size\(B\)|"
-    r"\bnccom-test -|neuron-bench|\"average_bus_bandwidth\""
+    r"\bnThread|\balgbw\b.*\bbusbw\b|Avg bus bandwidth|[a-z]_perf\w*: |\bNCCL (?:INFO|WARN)\b|size\(B\)|"
+    r"(?:NCCL|CUDA|Cuda) failure|\bnccom-test -|neuron-bench|\"average_bus_bandwidth\""
 )
 GPUS = re.compile(
-    r"NVIDIA-SMI|NVSMI LOG|<nvidia_smi_log|\bGPU [0-9A-Fa-f]{4,8}:|\(UUID: GPU-|\bGPU-[0-9A-Fa-f]{8}-|^\W{0,9}GPU0\b|"
-    r"^# *(?:gpu|Date +Time +gpu)\b|(?:NVML|DRIVER|CUDA) version +:|\"card[0-9]+\"|\"gpu_data\"|\"gpu\" *: *[0-9]|"
-    r"nvidia-smi has failed|failed to initialize nvml|no devices were found|^(?:NVIDIA|Tesla|GeForce|Quadro) [\w ().-]+,|"
-    r"System Management Interface",
+    r"\bNVIDIA-SMI +(?:[0-9]|version)|NVSMI LOG|<nvidia_smi_log|\bGPU [0-9A-F]{4,8}:|\(UUID: GPU-|\bGPU-[0-9a-f]{8}-|"
+    r"^\W{0,9}GPU0\b|^# *(?:gpu|Date +Time +gpu)\b|(?:NVML|DRIVER|CUDA) version +:|\"card[0-9]+\"|\"gpu_data\"|"
+    r"\"gpu\" *: *[0-9]|^(?:NVIDIA|Tesla|GeForce|Quadro) [\w ().-]+,|System Management Interface|"
+    r"nvidia-smi (?:has failed|couldn't find)|failed to initialize nvml|no devices were found|"
+    r"unable to determine the device handle|-smi: (?:command )?not found",
     re.MULTILINE | re.IGNORECASE,
 )
 HEADING_WITHIN = 50

@@ -1,4 +1,4 @@
-"""Says a discovery to a person: what is used, what is skipped and why, the site.yaml, and what to do next."""
+"""Says to a person what discovery used, what it skipped and why, and what contradicts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMED_OF_A_REASON = 10
 
 
 def describe(discovery: Discovery) -> RenderableType:
-    """Tables and the site.yaml. A reason that many files share is said once, with the first of them: JSON has all."""
+    """Two tables and the findings. A reason that many files share is said once, with the first of them: JSON has all."""
     used = Table("used", "as", "says", "goes to", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for one in discovery.used:
         used.add_row(*(Text(shown(cell), overflow="fold") for cell in (one.path, one.kind, one.says[:200], one.key)))
@@ -34,13 +34,13 @@ def describe(discovery: Discovery) -> RenderableType:
     parts += [used, Text("")] if discovery.used else [Text("Nothing of what Ferry reads was found.\n")]
     parts += [skipped, Text("")] if discovery.skipped else []
     parts += [finding_text(finding) for finding in discovery.findings]
-    title = "Proposed site.yaml"
-    if discovery.base is not None:
-        title = f"site.yaml: {shown(str(discovery.base))} with {discovery.adds} additions"
-    if discovery.base is None or discovery.adds:
-        parts += [Text(title, style="bold"), Text(discovery.site_yaml.rstrip("\n"))]
-    else:
-        parts.append(Text(f"{shown(str(discovery.base))} is the base, and names all that is here", style="bold"))
-    if discovery.to_fill_in:
-        parts.append(Text(f"\nTo be filled in: {', '.join(discovery.to_fill_in)}", style="yellow"))
     return Group(*parts)
+
+
+def title(discovery: Discovery) -> str | None:
+    """What stands above the proposed site.yaml; None where it says no more than the one that is there."""
+    if discovery.base is None:
+        return "Proposed site.yaml:"
+    if discovery.adds:
+        return f"{shown(str(discovery.base))}, with what was found besides it:"
+    return None
