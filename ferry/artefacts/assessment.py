@@ -65,16 +65,25 @@ class Quantiles(Frozen):
 
 
 class TraceFacts(Frozen):
-    """A request trace. Rates in requests/s; `peak_rps` is the busiest whole minute."""
+    """A request trace. Rates in requests/s; `peak_rps` is the busiest whole minute. None: the trace does not tell."""
 
     file: str
     format: str
     requests: int
-    duration_s: float
+    duration_s: float | None = Field(description="from the first arrival to the last; None: it has no times")
     mean_rps: Figure
     peak_rps: Figure
     input_tokens: Quantiles
     output_tokens: Quantiles
+    latency_ms: Quantiles | None = None
+    ttft_ms: Quantiles | None = None
+    by_hour: Hourly | None = None
+    peak_in_flight: Figure | None = Field(default=None, description="the most requests at once")
+    client_errors: Figure | None = Field(default=None, description="share of statuses 400 to 499")
+    server_errors: Figure | None = Field(default=None, description="share of statuses 500 and above")
+    prefix_reuse: Figure | None = Field(default=None, description="share of prompt tokens that came before")
+    damaged_rows: int = Field(default=0, description="used for nothing")
+    passed_over: int = Field(default=0, description="lines of something else, and requests that generate no text")
 
 
 class EngineMetrics(Frozen):

@@ -31,24 +31,28 @@ from ferry.assess.models import read_model
 from ferry.assess.prometheus import EngineReading
 from ferry.assess.prometheus.series import Page
 from ferry.assess.site import CostsPart, PrometheusPart, RequestsPart, ServingPart, Site, read_site
-from ferry.errors import UnreadableInput
 
 
-def assess(site_path: Path, *, artefact_folder: Path | None = None) -> Assessment:
+def assess(
+    site_path: Path, *, artefact_folder: Path | None = None, progress: trace.Progress | None = None
+) -> Assessment:
     """Assess a site. `artefact_folder` is where the result will be written: `made_from` is relative to it.
+
+    `progress` is called with the bytes of a long trace that are read, and with those that there are.
 
     Raises UnknownSchema, InvalidField or UnreadableInput; nothing is written.
     """
-    return _Reading(site_path, artefact_folder or site_path.parent).assessment()
+    return _Reading(site_path, artefact_folder or site_path.parent, progress).assessment()
 
 
 class _Reading:
     """One pass over a site: opens what site.yaml names, and remembers what was read and what was found."""
 
-    def __init__(self, site_path: Path, artefact_folder: Path) -> None:
+    def __init__(self, site_path: Path, artefact_folder: Path, progress: trace.Progress | None) -> None:
         self.site = read_site(site_path)
         self.folder = site_path.parent
         self.artefact_folder = artefact_folder
+        self.progress = progress
         self.read: dict[Path, None] = {site_path: None}
         self.findings: list[Finding] = []
         self.model_names: dict[str, str] = {}
@@ -173,11 +177,7 @@ class _Reading:
 
     def _trace(self, part: RequestsPart) -> TraceFacts:
         path, label = self.folder / part.trace, part.trace.as_posix()
-        try:
-            with path.open(encoding="utf-8", errors="replace", newline="") as lines:
-                facts, found = trace.parse(lines, label)
-        except OSError as error:
-            raise UnreadableInput(f"{label}: cannot be read: {error.strerror or error}") from error
+        facts, found = trace.read(path, part, label, self.site.location.time_zone, self.progress)
         self.read[path] = None
         self.findings += found
         return facts

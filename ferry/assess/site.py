@@ -42,6 +42,16 @@ def _on_one_line(path: Path) -> Path:
 
 OnePath = Annotated[Path, AfterValidator(_on_one_line)]
 
+OneLine = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+TraceFormat = Literal[
+    "azure-llm-2023", "azure-llm-2024", "burstgpt", "envoy", "envoy-json", "litellm", "llama-swap", "mooncake", "nginx",
+    "nginx-json", "ollama", "parquet", "records", "sglang-requests", "tgi", "tgi-json", "uvicorn", "vllm-requests",
+]  # fmt: skip
+TraceColumn = Literal[
+    "time", "time_s", "time_ms", "end_time", "first_token_time", "input_tokens", "output_tokens", "cached_tokens",
+    "latency_s", "latency_ms", "ttft_s", "ttft_ms", "status", "model", "method", "path",
+]  # fmt: skip
+
 
 class Part(BaseModel):
     """A part of site.yaml: frozen, closed to unknown keys, finite numbers only."""
@@ -113,10 +123,21 @@ class ClusterPart(Part):
 
 
 class RequestsPart(Part):
-    """What the service was asked: a request trace."""
+    """What the service was asked: a request trace or log. Its format is recognised where it is left out."""
 
     trace: OnePath
-    format: Literal["azure-llm-2023"] = Field(description="columns TIMESTAMP, ContextTokens, GeneratedTokens")
+    format: TraceFormat | None = Field(default=None, description="left out: recognised from the file")
+    columns: dict[TraceColumn, OneLine] = Field(
+        default={}, description="Ferry's columns to the file's: {time: ts, input_tokens: usage.prompt_tokens}"
+    )
+    log_format: str | None = Field(default=None, min_length=1, description="nginx's log_format, where it is your own")
+    paths: list[OneLine] = Field(default=[], description="beginnings of other paths that generate text: /ask")
+
+    @model_validator(mode="after")
+    def _log_format_is_of_nginx(self) -> RequestsPart:
+        if self.log_format and self.format not in (None, "nginx"):
+            raise ValueError(f"log_format is nginx's; format is {self.format!r}: leave one of them out")
+        return self
 
 
 class SloPart(Part):

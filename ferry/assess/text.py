@@ -119,6 +119,10 @@ def _service(service: Serving) -> Iterator[RenderableType]:
     if service.trace:
         _quantiles(table, "prompt tokens", service.trace.input_tokens)
         _quantiles(table, "answer tokens", service.trace.output_tokens)
+        if service.trace.latency_ms:
+            _quantiles(table, "whole request, ms (trace)", service.trace.latency_ms)
+        if service.trace.ttft_ms:
+            _quantiles(table, "time to first token, ms (trace)", service.trace.ttft_ms)
     if service.metrics:
         _quantiles(table, "time to first token, ms", service.metrics.ttft_ms)
         _quantiles(table, "time per token, ms", service.metrics.tpot_ms)

@@ -17,7 +17,7 @@ ALLOWED = {
     "ferry": {"templates", "stacks"},
     "policies": {"ferry"},
 }
-SHARED = {"artefacts", "catalog", "cost", "errors", "ledger", "node_bundle", "project"}
+SHARED = {"artefacts", "catalog", "cost", "errors", "ledger", "node_bundle", "project", "traces"}
 WORKFLOWS = {"cli", "rehearsal", "drills"}
 ENDS_ITSELF = {"child.py", "copies.py"}
 """Of the rehearsal: processes of their own, which must not run their parent's clean-up."""
