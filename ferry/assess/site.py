@@ -152,7 +152,7 @@ class ServingPart(Part):
     """One service of real-time inference: the part that moves."""
 
     name: Name
-    model: OnePath = Field(description="folder with config.json and the safetensors index")
+    model: OnePath = Field(description="what the engine loads: a model folder, a GGUF file, or a manifest of Ollama's")
     engine: Literal["vllm", "sglang", "tgi", "triton", "tensorrt-llm", "ollama"]
     metrics: list[OnePath] = Field(
         default=[], description="saved /metrics, one file per engine instance, or saved answers of Prometheus"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ferry.artefacts import Finding
 from ferry.assess.models.spellings import family
 
 Kind = Literal["MHA", "GQA", "MQA", "MLA"]
@@ -62,6 +63,18 @@ def window(config: Mapping[str, Any]) -> Window | None:
         return None
     used = sum(name in LOCAL for name in types) if types is not None else _layers_by_family(config, layers)
     return None if used == 0 else Window(tokens, used)
+
+
+def window_unknown(tokens: int, where: str) -> Finding:
+    """A window of which nobody can say where it applies."""
+    return Finding(
+        severity="info",
+        code="sliding-window-layers-unknown",
+        seen=f"a sliding window of {tokens} tokens, and not which layers have it",
+        where=where,
+        means="the KV cache is sized as if every layer kept the whole context: too large rather than too small",
+        remedy="the engine's log at its start says the blocks of KV cache that it really has",
+    )
 
 
 def fixed_state_layers(config: Mapping[str, Any]) -> int:

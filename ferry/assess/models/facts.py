@@ -12,7 +12,6 @@ from typing import Any
 from ferry.artefacts import Figure, Finding, ModelFacts, assumed, measured, unknown
 from ferry.assess.models import attention, parameters, safetensors
 from ferry.assess.models.config import decoder, line_of
-from ferry.assess.models.gguf_facts import window_unknown
 from ferry.assess.models.quantization import GROUP_OVERHEAD_BYTES, STORED_BYTES, Storage, bits, storage
 from ferry.assess.models.weights import INDEX, Weights
 from ferry.errors import UnreadableInput
@@ -50,7 +49,7 @@ def model_facts(
     if named is None:
         stored = Storage(_seen_dtype(weights, counted), None)
     dtype = stored.dtype or "bfloat16"
-    total = _total_parameters(counted, weights, stored, config["num_hidden_layers"], file)
+    total = _total_parameters(counted, weights, stored, config, file)
     mixture = parameters.experts(config)
     window = attention.window(config)
     heads = config["num_attention_heads"]
@@ -79,16 +78,19 @@ def model_facts(
     )
     found = _about_dtype(named, stored, file)
     if window is not None and window.layers is None:
-        found.append(window_unknown(window.tokens, f"{file}{line_of(text, 'sliding_window')}"))
+        found.append(attention.window_unknown(window.tokens, f"{file}{line_of(text, 'sliding_window')}"))
     found += _about_layers(config, counted, file, text)
     found += _about_left_out(read.left_out, config, file)
     found += _about_towers(document, weights, file, text)
-    return facts, found + _weights_against_config(counted, facts, weights, file)
+    if not (_towers(document) and counted is not None and (total.value or 0) > counted.total):
+        found += _weights_against_config(counted, facts, weights, file)
+    return facts, found
 
 
 def _architecture(document: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     named = document.get("architectures") or config.get("architectures")
-    return str(named[0])[:80] if isinstance(named, list) and named else str(config["model_type"])[:80]
+    name = str(named[0]) if isinstance(named, list) and named else str(config["model_type"])
+    return name[:80] if name.isprintable() else repr(name)[:80]
 
 
 def _seen_dtype(weights: Weights, counted: parameters.Count | None) -> str | None:
@@ -103,11 +105,12 @@ def _seen_dtype(weights: Weights, counted: parameters.Count | None) -> str | Non
 
 
 def _total_parameters(
-    counted: parameters.Count | None, weights: Weights, stored: Storage, layers: int, file: str
+    counted: parameters.Count | None, weights: Weights, stored: Storage, config: Mapping[str, Any], file: str
 ) -> Figure:
     """Counted in the headers, or bytes over the size of the one type `stored`, or computed from the dimensions."""
     packed = bits(stored.dtype) if stored.method is not None else None
     if weights.tensors is not None and stored.dtype in STORED_BYTES:
+        layers = config["num_hidden_layers"] if config.get("num_nextn_predict_layers") else None
         return measured(safetensors.count(weights.tensors, layers, packed), "parameters", weights.source)
     exact = weights.total_bytes is not None and not weights.rounded
     if weights.total_bytes is not None and exact and stored.method is None and stored.dtype is not None:
@@ -200,9 +203,13 @@ def _about_layers(config: Mapping[str, Any], counted: parameters.Count | None, f
     return found
 
 
+def _towers(document: Mapping[str, Any]) -> list[str]:
+    return [key for key in ("vision_config", "audio_config", "visual") if isinstance(document.get(key), dict)]
+
+
 def _about_towers(document: Mapping[str, Any], weights: Weights, file: str, text: str) -> list[Finding]:
     """Where the sizes are computed, what is beside the decoder is missing in them."""
-    towers = [key for key in ("vision_config", "audio_config", "visual") if isinstance(document.get(key), dict)]
+    towers = _towers(document)
     of_more = str(document.get("architectures")).count("ForConditionalGeneration")
     if weights.total_bytes is not None or not (towers or of_more):
         return []

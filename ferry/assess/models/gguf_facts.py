@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ferry.artefacts import Finding, ModelFacts, measured, unknown
 from ferry.assess.models import gguf
-from ferry.assess.models.attention import Window
+from ferry.assess.models.attention import Window, window_unknown
 from ferry.assess.models.attention import kind as attention_kind
 from ferry.errors import UnreadableInput
 
@@ -48,11 +48,10 @@ def files_of(path: Path, names: list[str], label: str) -> list[Path]:
     return [path.with_name(name) for name in wanted]
 
 
-def read(paths: list[Path], label: str, *, named: list[str] | None = None) -> GgufModel:
-    """Read one model from its files, in the order of the splits. Raises UnreadableInput."""
-    labels = named or [f"{label}/{path.name}" if len(paths) > 1 else label for path in paths]
-    parts = [gguf.read(path, file) for path, file in zip(paths, labels, strict=True)]
-    first, file = parts[0], labels[0]
+def read(paths: list[Path], label: str, named: list[str]) -> GgufModel:
+    """Read one model from its files, in the order of the splits, called as `named`. Raises UnreadableInput."""
+    parts = [gguf.read(path, file) for path, file in zip(paths, named, strict=True)]
+    first, file = parts[0], named[0]
     tensors: dict[str, gguf.Tensor] = {}
     for part in parts:
         tensors |= part.tensors
@@ -179,18 +178,6 @@ def _window(of: _Metadata, layers: int, context: int) -> tuple[Window | None, li
     if of.architecture in ("llama", "phi3"):
         return Window(tokens, layers), []
     return Window(tokens, None), [window_unknown(tokens, of.file)]
-
-
-def window_unknown(tokens: int, where: str) -> Finding:
-    """A window of which nobody can say where it applies."""
-    return Finding(
-        severity="info",
-        code="sliding-window-layers-unknown",
-        seen=f"a sliding window of {tokens} tokens, and not which layers have it",
-        where=where,
-        means="the KV cache is sized as if every layer kept the whole context: too large rather than too small",
-        remedy="the engine's log at its start says the blocks of KV cache that it really has",
-    )
 
 
 def _served_by_others(facts: ModelFacts, file: str) -> Finding:

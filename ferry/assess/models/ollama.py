@@ -80,26 +80,27 @@ def read_manifest(path: Path, label: str) -> GgufModel:
             "says nothing of its layers and heads; name it in its models folder, whose blobs hold them"
         )
     paths = [_blob(blobs, layer, label) for layer in models]
-    model = gguf_facts.read(paths, label, named=[f"{label}: blob {path.name[:19]}…" for path in paths])
+    model = gguf_facts.read(paths, label, [f"{label}: blob {path.name[:19]}…" for path in paths])
     return GgufModel(model.facts, [*model.findings, *_about(layers, blobs, label)])
 
 
 def find_manifest(folder: Path, label: str) -> Path | None:
-    """The one manifest of a models folder; None where it is no such folder. UnreadableInput: it has several."""
-    for top in (folder, folder / "models"):
-        if (top / "manifests").is_dir() and (top / "blobs").is_dir():
-            break
-    else:
+    """The one manifest of a models folder, or of a folder among its manifests; None where it is neither.
+
+    Raises UnreadableInput: it has several, or none.
+    """
+    stores = [top / "manifests" for top in (folder, folder / "models") if (top / "blobs").is_dir()]
+    top = next((store for store in stores if store.is_dir()), None) or (folder if _blobs(folder / "any") else None)
+    if top is None:
         return None
-    found = sorted(_manifests(top / "manifests", DEEPEST))
-    names = [path.relative_to(top / "manifests").as_posix() for path in found]
+    found = sorted(_manifests(top, DEEPEST))
+    names = [path.relative_to(folder).as_posix() for path in found]
     if not found:
         raise UnreadableInput(f"{label}: is a models folder of Ollama with no manifest; ollama pull the model first")
     if len(found) > 1:
-        inside = "manifests" if top == folder else "models/manifests"
         raise UnreadableInput(
-            f"{label}: is a models folder of Ollama with {len(found)} models: {', '.join(names[:4])}"
-            f"{', …' if len(names) > 4 else ''}; name one: {label}/{inside}/{names[0]}"
+            f"{label}: is a models folder of Ollama with {len(found)} models; name one: {label}/"
+            f"{f', {label}/'.join(names[:4])}{', …' if len(names) > 4 else ''}"
         )
     return found[0]
 

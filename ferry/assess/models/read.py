@@ -44,12 +44,13 @@ def read_model(path: Path, label: str) -> ModelFolder:
 
 def _read_folder(folder: Path, label: str) -> ModelFolder:
     names = names_in(folder, label)
+    models = [name for name in names if name.endswith(".gguf") and not name.startswith(SIDECARS)]
+    # A folder of GGUF files may have the config.json of the model that they were made from.
+    if models and not any(name.endswith((".safetensors", ".bin", ".index.json")) for name in names):
+        return _read_gguf_folder(folder, models, label)
     if CONFIG in names or NATIVE in names:
         name = CONFIG if CONFIG in names else NATIVE
         return _with_weights(folder / name, f"{label}/{name}", folder, label, names)
-    models = [name for name in names if name.endswith(".gguf") and not name.startswith(SIDECARS)]
-    if models:
-        return _read_gguf_folder(folder, models, label)
     if (manifest := ollama.find_manifest(folder, label)) is not None:
         model = ollama.read_manifest(manifest, f"{label}/{manifest.relative_to(folder).as_posix()}")
         return ModelFolder(model.facts, model.findings, [manifest])
@@ -94,7 +95,8 @@ def _read_gguf(path: Path, file: str, label: str) -> ModelFolder:
             "nothing of the model: git lfs pull"
         )
     parent = file.rsplit("/", 1)[0] + "/" if "/" in file else ""
-    model = gguf_facts.read(paths, label, named=[f"{parent}{each.name}" for each in paths])
+    named = [file] if len(paths) == 1 else [f"{parent}{each.name}" for each in paths]
+    model = gguf_facts.read(paths, label, named)
     return ModelFolder(model.facts, model.findings, [])
 
 

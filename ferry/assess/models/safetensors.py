@@ -28,7 +28,7 @@ LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|layer)\.(\d{1,5})\.")
 # What stands beside a quantised weight: scales, zero points, code books; not parameters of the model.
 BESIDE_WEIGHT = re.compile(
     r"(?:scale|scales|scale_inv|scale_2|_scale|zero_point|zeros|qzeros|g_idx|absmax|quant_map|weight_shape"
-    r"|quant_state\.\w+|amax|_scaling_factor|inv_freq|rotary_emb\.\w+)$"
+    r"|quant_state\.\w+|SCB|weight_format|amax|_scaling_factor|inv_freq|rotary_emb\.\w+)$"
 )
 PACKED = re.compile(r"(?:qweight|weight_packed|_packed)$")
 
@@ -143,17 +143,17 @@ def read_header(path: Path, file: str) -> Header:
     return header
 
 
-def count(tensors: Mapping[str, tuple[str, int]], decoder_layers: int, packed_bits: int | None) -> int:
+def count(tensors: Mapping[str, tuple[str, int]], decoder_layers: int | None, packed_bits: int | None) -> int:
     """Parameters behind the tensors: scales are none, a packed number holds several, extra layers predict tokens.
 
-    `packed_bits` are those of a weight in a packed format (GPTQ, AWQ, bitsandbytes, MXFP4), else None.
+    `decoder_layers` where layers after them predict tokens (DeepSeek-V3, README_WEIGHTS.md), else None; `packed_bits`
+    are those of a weight in a packed format (GPTQ, AWQ, bitsandbytes, MXFP4), else None.
     """
     total = 0
     for name, (dtype, elements) in tensors.items():
-        layer = LAYER.search(name)
-        # Multi-token-prediction layers follow the decoder's (DeepSeek-V3, README_WEIGHTS.md).
-        after = layer is not None and "visual" not in name and "vision" not in name and int(layer[1]) >= decoder_layers
-        if after or BESIDE_WEIGHT.search(name):
+        layer = LAYER.search(name) if decoder_layers is not None else None
+        predicts = layer is not None and decoder_layers is not None and int(layer[1]) >= decoder_layers
+        if predicts or name.startswith("mtp.") or BESIDE_WEIGHT.search(name):
             continue
         packed = packed_bits is not None and (
             (dtype in ("I32", "U32") and PACKED.search(name)) or (dtype == "U8" and packed_bits == 4)

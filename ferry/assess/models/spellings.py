@@ -77,9 +77,10 @@ CONTEXTS = {"falcon": 2048, "bloom": 2048, "deepseek": 16_384}
 # model_type of a file -> the family whose layers it has.
 FAMILIES = {
     "RefinedWeb": "falcon", "RefinedWebModel": "falcon", "kimi_k2": "deepseek_v3", "yi": "llama", "internlm2": "llama",
-    "baichuan": "llama", "ministral": "mistral", "phi3_v": "phi3", "qwen2_vl": "qwen2", "qwen2_vl_text": "qwen2",
-    "qwen2_5_vl": "qwen2", "qwen2_5_vl_text": "qwen2", "qwen2_5_omni_text": "qwen2", "qwen3_vl_text": "qwen3",
-    "qwen3_vl_moe_text": "qwen3_moe", "qwen3_omni_moe_text": "qwen3_moe",
+    "baichuan": "llama", "granite": "llama", "smollm3": "llama", "ministral": "mistral", "ministral3": "mistral",
+    "phi3_v": "phi3", "qwen2_vl": "qwen2", "qwen2_vl_text": "qwen2", "qwen2_5_vl": "qwen2", "qwen2_5_vl_text": "qwen2",
+    "qwen2_5_omni_text": "qwen2", "qwen3_vl_text": "qwen3", "qwen3_vl_moe_text": "qwen3_moe",
+    "qwen3_omni_moe_text": "qwen3_moe",
 }  # fmt: skip
 
 # `tie_word_embeddings` is true where a file says nothing: the class's default, which transformers leaves out.
