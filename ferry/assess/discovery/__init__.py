@@ -2,7 +2,8 @@
 
 `walk` lists the folder within bounds, `folders` finds model folders, `kinds` tries the readers on every other file
 (`sample` is its beginning and end, `unknown` what is said of the rest). What they read is `evidence`: `servers` and
-`services` put it together, `base` takes a site.yaml that is there already, `proposal` writes one, `text` says what was found.
+`services` put it together, `base` takes a site.yaml that is there already, `proposal` writes one, `text` says what was
+found.
 """
 
 from ferry.assess.discovery.discovery import Discovery, Used, discover

@@ -30,9 +30,22 @@ from ferry.assess.gpus import query
 from ferry.assess.prometheus import engines, exposition, reader
 from ferry.assess.site import SCHEMA, read_site
 from ferry.errors import FerryError, UnreadableInput
-from ferry.traces import open_trace, recognition
+from ferry.traces import lines, open_trace
 from ferry.traces import recognise as trace_format
-from ferry.traces.head import read_head
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What a kind is told by: one of the words, and where there is a pattern, that too. Words cost next to nothing."""
+
+    words: tuple[str, ...]
+    pattern: re.Pattern[str] | None = None
+
+    def are_in(self, sample: Sample) -> bool:
+        """Whether a text has them."""
+        if sample.is_binary or not any(word in sample.ends for word in self.words):
+            return False
+        return self.pattern is None or bool(self.pattern.search(sample.ends))
 
 
 @dataclass(frozen=True)
@@ -45,32 +58,65 @@ class Kind:
     read: Callable[[Sample], Evidence]
 
 
-SITE = re.compile(r"^[\"']?schema[\"']?\s*:\s*[\"']?ferry/site/", re.MULTILINE)
-NCCL = re.compile(
-    r"\bnThread|\balgbw\b.*\bbusbw\b|Avg bus bandwidth|[a-z]_perf\w*: |\bNCCL (?:INFO|WARN)\b|size\(B\)|"
-    r"(?:NCCL|CUDA|Cuda) failure|\bnccom-test -|neuron-bench|\"average_bus_bandwidth\""
+SITE = Marks(("ferry/site/",), re.compile(r"^[\"']?schema[\"']?\s*:\s*[\"']?ferry/site/", re.MULTILINE))
+NCCL = Marks(
+    (
+        "nThread",
+        "busbw",
+        "Avg bus",
+        "_perf",
+        "NCCL ",
+        "size(B)",
+        " failure",
+        "nccom-test -",
+        "neuron-bench",
+        "bus_bandw",
+    ),
+    re.compile(
+        r"\bnThread|\balgbw\b.*\bbusbw\b|Avg bus bandwidth|[a-z]_perf\w*: |\bNCCL (?:INFO|WARN)\b|size\(B\)|"
+        r"(?:NCCL|CUDA|Cuda) failure|\bnccom-test -|neuron-bench|\"average_bus_bandwidth\""
+    ),
 )
-GPUS = re.compile(
-    r"\bNVIDIA-SMI +(?:[0-9]|version)|NVSMI LOG|<nvidia_smi_log|\bGPU [0-9A-F]{4,8}:|\(UUID: GPU-|\bGPU-[0-9a-f]{8}-|"
-    r"^\W{0,9}GPU0\b|^# *(?:gpu|Date +Time +gpu)\b|(?:NVML|DRIVER|CUDA) version +:|\"card[0-9]+\"|\"gpu_data\"|"
-    r"\"gpu\" *: *[0-9]|^(?:NVIDIA|Tesla|GeForce|Quadro) [\w ().-]+,|System Management Interface|"
-    r"nvidia-smi (?:has failed|couldn't find)|failed to initialize nvml|no devices were found|"
-    r"unable to determine the device handle|-smi: (?:command )?not found",
-    re.MULTILINE | re.IGNORECASE,
-)
-HEADING_WITHIN = 50
+GPUS = Marks(
+    (
+        "NVIDIA", "NVSMI", "nvidia_smi_log", "GPU", "gpu", "NVML", "DRIVER version", "CUDA version", '"card', "Tesla ",
+        "GeForce ", "Quadro ", "System Management Interface", "-smi", "o devices were found",
+    ),
+    re.compile(
+        r"\bNVIDIA-SMI +(?:[0-9]|version)|NVSMI LOG|<nvidia_smi_log|\bGPU [0-9A-F]{4,8}:|\(UUID: GPU-|"
+        r"\bGPU-[0-9a-f]{8}-|^\W{0,9}GPU0\b|^# *(?:gpu|Date +Time +gpu)\b|(?:NVML|DRIVER|CUDA) version +:|"
+        r"\"card[0-9]+\"|\"gpu_data\"|\"gpu\" *: *[0-9]|^(?:NVIDIA|Tesla|GeForce|Quadro) [\w ().-]+,|"
+        r"System Management Interface|nvidia-smi (?:has failed|couldn't find)|failed to initialize nvml|"
+        r"no devices were found|unable to determine the device handle|-smi: (?:command )?not found",
+        re.MULTILINE | re.IGNORECASE,
+    ),
+)  # fmt: skip
+HEADING_WITHIN = 20
 """Lines in which a heading of nvidia-smi's CSV is looked for."""
-PAGE = re.compile(
-    rf"^\s*(?:# (?:HELP|TYPE|UNIT) |(?:{exposition.KNOWN.pattern})[\w:]*(?:\{{| [+-]?[0-9]))|"
-    r"^(?:scrape_configs|rule_files|groups):|\b(?:vllm|sglang):[a-z_]{3}|\bDCGM_FI_[A-Z]|\bollama_\w+_(?:total|seconds)\b",
-    re.MULTILINE,
+PAGE = Marks(
+    (
+        "# HELP ", "# TYPE ", "# UNIT ", "vllm", "sglang", "tgi_", "nv_", "trtllm_", "ollama_", "DCGM_FI_", "dcgm_",
+        "nvidia_smi_", "node_", "scrape_configs:", "rule_files:", "groups:",
+    ),
+    re.compile(
+        rf"^\s*(?:# (?:HELP|TYPE|UNIT) |(?:{exposition.KNOWN.pattern})[\w:]*(?:\{{| [+-]?[0-9]))|"
+        r"^(?:scrape_configs|rule_files|groups):|\b(?:vllm|sglang):[a-z_]{3}|\bDCGM_FI_[A-Z]|"
+        r"\bollama_\w+_(?:total|seconds)\b",
+        re.MULTILINE,
+    ),
+)  # fmt: skip
+ANSWER = Marks(
+    ('"resultType"', '"activeTargets"', '"__name__"', '"status"', '"frames"', '"errorType"'),
+    re.compile(r'"(?:resultType|activeTargets|__name__|errorType)"|"status"\s*:\s*"(?:success|error)"|"frames"\s*:'),
 )
-ANSWER = re.compile(
-    r'"resultType"|"activeTargets"|"__name__"|"status"\s*:\s*"(?:success|error)"|"frames"\s*:|"errorType"'
-)
-MODEL = re.compile(
-    r'\s*\{(?s:.)*"(?:model_type|architectures|weight_map|mediaType|vocab_size)"\s*:|version https://git-lfs\.github\.com/|'
-    r"(?s:.)*filter=lfs|(?s:.)*\.(?:safetensors|gguf)\b"
+MODEL_JSON = Marks(('"model_type"', '"architectures"', '"weight_map"', '"mediaType"', '"vocab_size"'))
+MODEL_TEXT = Marks(
+    ("git-lfs.github.com", "filter=lfs", ".safetensors", ".gguf"),
+    re.compile(
+        r"^(?:[0-9 ]*-[rwxsStT-]{9}.*|\s*[0-9][0-9.,]*[KMGTP]?i?B?\s+\S.*)\.(?:safetensors|gguf)\b|filter=lfs|"
+        r"^version https://git-lfs",
+        re.MULTILINE,
+    ),
 )
 ENGINE_OF = {"vllm-requests": "vllm", "sglang-requests": "sglang", "tgi": "tgi", "tgi-json": "tgi", "ollama": "ollama"}
 """Whose formats of requests they are; gateways' logs are of any engine."""
@@ -89,10 +135,10 @@ def _collectives(sample: Sample) -> Evidence:
 
 
 def _looks_like_gpus(sample: Sample) -> bool:
-    if sample.is_binary:
-        return False
-    first = sample.ends.split("\n", HEADING_WITHIN)[:HEADING_WITHIN]
-    return bool(GPUS.search(sample.ends)) or any(query.columns_of(line) for line in first)
+    if GPUS.are_in(sample):
+        return True
+    first = [] if sample.is_binary else sample.ends.split("\n", HEADING_WITHIN)[:HEADING_WITHIN]
+    return any(query.columns_of(line) for line in first)
 
 
 def _gpus(sample: Sample) -> Evidence:
@@ -100,9 +146,7 @@ def _gpus(sample: Sample) -> Evidence:
 
 
 def _looks_like_metrics(sample: Sample) -> bool:
-    if sample.is_binary:
-        return False
-    return bool(ANSWER.search(sample.ends) if sample.starts_as_json else PAGE.search(sample.ends))
+    return (ANSWER if sample.starts_as_json else PAGE).are_in(sample)
 
 
 def _metrics(sample: Sample) -> Evidence:
@@ -144,14 +188,13 @@ def _deployment(sample: Sample) -> Evidence:
 def _looks_like_trace(sample: Sample) -> bool:
     if sample.is_binary:
         return sample.head.startswith(b"PAR1")
+    # Engines' logs that tell nothing of single requests, too: the reader says what to start the engine with.
+    if any(re.search(pattern, sample.ends) for pattern, _, _ in lines.THROUGHPUT):
+        return True
     try:
-        if trace_format(sample.path) is not None:
-            return True
-        # Engines' logs that tell nothing of single requests: the reader says what to start the engine with.
-        given, _ = recognition.unwrapped(read_head(sample.path, sample.label))
+        return trace_format(sample.path) is not None
     except UnreadableInput:
         return False
-    return recognition.throughput(given) is not None
 
 
 def _trace(sample: Sample) -> Evidence:
@@ -169,20 +212,16 @@ def _trace(sample: Sample) -> Evidence:
 def _looks_like_model(sample: Sample) -> bool:
     if sample.is_binary:
         return sample.head.startswith(b"GGUF") or bool(TENSORS.match(sample.head))
-    return bool(MODEL.match(sample.ends))
+    return (MODEL_JSON if sample.starts_as_json else MODEL_TEXT).are_in(sample)
 
 
 def _model(sample: Sample) -> Evidence:
     return ModelFound(sample.label, models.read_model(sample.path, sample.label).facts.architecture)
 
 
-def _marked(pattern: re.Pattern[str]) -> Callable[[Sample], bool]:
-    return lambda sample: not sample.is_binary and bool(pattern.search(sample.ends))
-
-
 KINDS = (
-    Kind(f"site.yaml ({SCHEMA})", "", _marked(SITE), _site),
-    Kind("collectives' log", "cluster.nccl_tests", _marked(NCCL), _collectives),
+    Kind(f"site.yaml ({SCHEMA})", "", SITE.are_in, _site),
+    Kind("collectives' log", "cluster.nccl_tests", NCCL.are_in, _collectives),
     Kind("GPUs' state", "cluster.nvidia_smi", _looks_like_gpus, _gpus),
     Kind("metrics", "serving[].metrics or cluster.metrics", _looks_like_metrics, _metrics),
     Kind("deployment", "", _looks_like_deployment, _deployment),

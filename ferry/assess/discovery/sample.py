@@ -37,7 +37,7 @@ class Sample:
         """The kind of archive that it is."""
         return next((kind for magic, kind in ARCHIVES.items() if self.head.startswith(magic)), None)
 
-    @property
+    @cached_property
     def is_binary(self) -> bool:
         """Whether it is no text: a zero byte near its start, unless it is marked as UTF-16."""
         return not self.head.startswith(UTF_16) and b"\0" in self.head[:BINARY_WITHIN]
@@ -51,7 +51,7 @@ class Sample:
         tail = "\n" + self.tail.decode("utf-8", "replace") if self.tail else ""
         return self.head.decode("utf-8-sig", "replace") + tail
 
-    @property
+    @cached_property
     def starts_as_json(self) -> bool:
         """Whether its first letter is one that JSON begins with."""
         return self.ends[:1000].lstrip()[:1] in ("{", "[")

@@ -16,7 +16,7 @@ NAMED_OF_A_REASON = 10
 
 
 def describe(discovery: Discovery) -> RenderableType:
-    """Two tables and the findings. A reason that many files share is said once, with the first of them: JSON has all."""
+    """Two tables and the findings. Of many files with one reason the first ones are named: JSON has all."""
     used = Table("used", "as", "says", "goes to", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for one in discovery.used:
         used.add_row(*(Text(shown(cell), overflow="fold") for cell in (one.path, one.kind, one.says[:200], one.key)))

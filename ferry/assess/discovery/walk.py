@@ -6,6 +6,7 @@ import os
 import stat
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from ferry.errors import UnreadableInput
@@ -69,17 +70,16 @@ def walk(folder: Path) -> Walk:
         try:
             with os.scandir(root / at) as entries:
                 # Sorted: the same tree gives the same answer, and a cut at the bound always the same one.
-                ordered = sorted(entries, key=lambda entry: entry.name)
+                ordered = sorted(islice(entries, MOST_ENTRIES + 1), key=lambda entry: entry.name)
         except OSError as error:
             found.skipped.append(Skipped(at or ".", f"the folder cannot be opened: {error.strerror or error}"))
             continue
-        for number, entry in enumerate(ordered):
+        for entry in ordered:
             if seen >= MOST_ENTRIES:
-                rest = len(ordered) - number
-                found.skipped.append(
-                    Skipped(at or ".", f"{rest} entries of it, and folders below, lie beyond {MOST_ENTRIES} entries; "
-                            "name a smaller folder")
-                )  # fmt: skip
+                reason = (
+                    f"the rest of it, and of folders below, lies beyond {MOST_ENTRIES} entries: name a smaller folder"
+                )
+                found.skipped.append(Skipped(at or ".", reason))
                 return found
             seen += 1
             path = join(at, entry.name)
