@@ -75,14 +75,18 @@ class ModelFound:
     """The engine whose store it lies in."""
 
     @property
-    def names(self) -> frozenset[str]:
-        """Its folder's name; in a cache of the Hugging Face Hub that of the repository, not of the revision."""
+    def title(self) -> str:
+        """What it is called: its folder's name; in the Hugging Face Hub's cache and in Ollama's store the model's."""
         parts = self.path.split("/")
-        if "manifests" in parts and len(parts) > 1:
-            # Ollama's NAME/TAG, which it serves as NAME:TAG.
-            return names_of(*parts[-2:-1], f"{parts[-2]}:{parts[-1]}")
+        if "manifests" in parts[:-2]:
+            return parts[-2] if parts[-1] == "latest" else f"{parts[-2]}:{parts[-1]}"
         hub = [match[1] for part in parts if (match := HUB_FOLDER.fullmatch(part))]
-        return names_of(*(hub or parts[-1:]))
+        return hub[-1] if hub else parts[-1]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What it may be served as."""
+        return names_of(self.title, self.title.partition(":")[0])
 
 
 @dataclass(frozen=True)

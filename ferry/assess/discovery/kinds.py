@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ferry.assess import collectives, deployments, gpus, models, prometheus
+from ferry.assess.deployments.parse import STARTS, kind_of
 from ferry.assess.discovery.evidence import (
     CollectiveFile,
     DeploymentFile,
@@ -122,6 +123,7 @@ ENGINE_OF = {"vllm-requests": "vllm", "sglang-requests": "sglang", "tgi": "tgi",
 """Whose formats of requests they are; gateways' logs are of any engine."""
 LARGEST_TRACE_READ_BYTES = 64 * 2**20
 MOST_MODELS = 20
+PYTHON = re.compile(r"#!.*python")
 TENSORS = re.compile(rb".{6}\0\0\s*\{", re.DOTALL)
 
 
@@ -175,7 +177,13 @@ def _metrics(sample: Sample) -> Evidence:
 
 
 def _looks_like_deployment(sample: Sample) -> bool:
-    return not sample.is_binary and deployments.looks_like(sample.name, sample.ends)
+    if sample.is_binary:
+        return False
+    if deployments.looks_like(sample.name, sample.ends):
+        return True
+    # Whatever its name: a format and a program that it starts, but for documents and programs that mention both.
+    mentions = "```" in sample.ends or PYTHON.match(sample.ends)
+    return not mentions and kind_of(sample.ends) is not None and bool(STARTS.search(sample.ends))
 
 
 def _deployment(sample: Sample) -> Evidence:
@@ -246,5 +254,6 @@ def recognise(sample: Sample, *, without_models: bool = False) -> tuple[Kind, Ev
         try:
             return kind, kind.read(sample)
         except FerryError as error:
-            refusals.append(f"looks like {kind.name}: {without(str(error), sample.label)}")
+            said = without(without(str(error), sample.label), str(sample.path))
+            refusals.append(f"looks like {kind.name}: {said}")
     return Unrecognised(refusals[0] if refusals else "")

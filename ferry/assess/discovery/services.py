@@ -175,7 +175,9 @@ def _models(models: Sequence[ModelFound], found: Services) -> None:
     waiting = [one for one in found.services if one.model is None]
     if not found.services:
         for item in without_a_service:
-            service = Service(slug(*sorted(item.names), item.architecture), set(item.names), model=item.path)
+            service = Service(
+                slug(item.title if item.names else None, item.architecture), set(item.names), model=item.path
+            )
             service.model_says = "a model; no file says what serves it"
             if item.engine:
                 service.engine, service.engine_says = item.engine, "the model lies in its store"

@@ -45,7 +45,9 @@ def is_manifest(document: Mapping[str, Any]) -> bool:
 
 def parse(document: Mapping[str, Any], file: str) -> list[Layer]:
     """The layers of a manifest. Raises UnreadableInput: it is damaged, or of a container image."""
-    layers = document["layers"]
+    layers = document.get("layers")
+    if not isinstance(layers, list):
+        raise UnreadableInput(f"{file}: is no manifest of Ollama's: it has no list of layers")
     if len(layers) > MOST_LAYERS:
         raise UnreadableInput(f"{file}: has {len(layers)} layers; expected at most {MOST_LAYERS}")
     found = []
