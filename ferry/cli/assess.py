@@ -82,6 +82,8 @@ def _discover(folder: Path, proposal: Path | None, output: Path, as_json: bool) 
         show({}, title, as_json)
         # As it is: a line that is broken for the width of a terminal is another YAML.
         sys.stdout.write(f"\n{found.site_yaml}\n")
+    if (missing := discovery.missing(found)) is not None:
+        show({}, missing, as_json)
     if complete is not None:
         show({}, describe(_assess(complete, output)), as_json)
         note(f"wrote {output}; next: ferry plan {output} --env prod", as_json)

@@ -7,7 +7,7 @@ found.
 """
 
 from ferry.assess.discovery.discovery import Discovery, Used, discover
-from ferry.assess.discovery.text import describe, title
+from ferry.assess.discovery.text import describe, missing, title
 from ferry.assess.discovery.walk import Skipped
 
-__all__ = ["Discovery", "Skipped", "Used", "describe", "discover", "title"]
+__all__ = ["Discovery", "Skipped", "Used", "describe", "discover", "missing", "title"]

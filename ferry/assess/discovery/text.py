@@ -37,10 +37,17 @@ def describe(discovery: Discovery) -> RenderableType:
     return Group(*parts)
 
 
-def title(discovery: Discovery) -> str | None:
+def title(discovery: Discovery) -> Text | None:
     """What stands above the proposed site.yaml; None where it says no more than the one that is there."""
     if discovery.base is None:
-        return "Proposed site.yaml:"
+        return Text("Proposed site.yaml", style="bold")
     if discovery.adds:
-        return f"{shown(str(discovery.base))}, with what was found besides it:"
+        return Text(f"{shown(str(discovery.base))}, with what was found besides it", style="bold")
     return None
+
+
+def missing(discovery: Discovery) -> Text | None:
+    """The keys that a person has to fill in."""
+    if not discovery.to_fill_in:
+        return None
+    return Text(f"To be filled in: {', '.join(discovery.to_fill_in)}", style="yellow")
