@@ -44,7 +44,7 @@ CHATGLM3 = {
     "add_qkv_bias": True, "seq_length": 8192, "tie_word_embeddings": False, "torch_dtype": "float16",
 }  # fmt: skip
 
-# Sources: the model cards (safetensors' counts), but for GPT-2's, which is its paper's 124M spelt out, and Gemma-3's, the
+# Sources: the model cards (safetensors' counts), but for GPT-2's, its paper's 124M spelt out, and Gemma-3's, the
 # published 4,300,079,472 less the vision tower's 416,866,032 and the projector's 2,950,272.
 PUBLISHED: list[tuple[dict[str, Any], int, str, int, int]] = [
     (LLAMA, 8_030_261_248, "GQA", 8, 128),
@@ -183,6 +183,7 @@ QWEN3_NEXT = LLAMA | {"model_type": "qwen3_next", "full_attention_interval": 4}
             (4096, 4),
         ),
         (GPT_OSS, (128, 18)),
+        (GPT_OSS | {"num_hidden_layers": 5}, (128, 3)),
         (GEMMA_3_4B, (1024, 29)),
         (LLAMA | {"sliding_window": 512, "layer_types": ["sliding_attention"] * 5 + ["full_attention"] * 27}, (512, 5)),
         (LLAMA | {"model_type": "exaone4", "sliding_window": 4096, "sliding_window_pattern": "LLLG"}, (4096, 24)),

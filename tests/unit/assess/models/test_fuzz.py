@@ -32,7 +32,8 @@ KEYS = sorted(
     {*DIMENSIONS, *NESTED, *(name for names in ALIASES.values() for name in names)}
     | {"quantization_config", "rope_scaling", "layer_types", "no_rope_layers", "sliding_window", "moe", "moe_layers",
        "sliding_window_pattern", "max_window_layers", "full_attention_interval", "architectures", "torch_dtype",
-       "dtype", "model_type", "attention_chunk_size", "mlp_only_layers", "vision_config", "attn_config", "compression_config"}
+       "dtype", "model_type",
+       "attention_chunk_size", "mlp_only_layers", "vision_config", "attn_config", "compression_config"}
 )  # fmt: skip
 SCALARS = (
     st.none() | st.booleans() | st.integers(-2, 70) | st.integers() | st.floats() | st.text(max_size=6)

@@ -177,6 +177,13 @@ def test_a_damaged_header_is_refused(tmp_path: Path, parts: dict[str, Any], says
     assert says in refusal(write(tmp_path, **parts))
 
 
+def test_tensors_that_share_bytes_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, tensors={"a": ((256,), build.F32), "b": ((256,), build.F32)})
+    second = (1024).to_bytes(8, "little")
+    path.write_bytes(path.read_bytes().replace(second, bytes(8), 1))
+    assert refusal(path) == "m.gguf: its tensors overlap: it is damaged; copy it again"
+
+
 def test_a_file_that_is_cut_off_in_its_data_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path)
     whole = path.read_bytes()

@@ -120,6 +120,12 @@ def test_a_shard_without_a_tensor_that_the_index_places_in_it_is_refused(folder:
     assert "model/model-00002-of-00002.safetensors: does not hold 'c'" in refusal(folder)
 
 
+def test_a_shard_whose_tensors_share_bytes_is_refused() -> None:
+    header = {name: {"dtype": "BF16", "shape": [4], "data_offsets": [0, 8]} for name in ("a", "b")}
+    with pytest.raises(UnreadableInput, match="its tensors fill 16 bytes of 8: overlaps or holes"):
+        parse_header(json.dumps(header).encode(), "shard")
+
+
 def test_one_file_without_an_index_is_read_from_its_header(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     (tmp_path / "model.safetensors").write_bytes(safetensors({"all": PARAMETERS}))
