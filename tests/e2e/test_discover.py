@@ -9,27 +9,14 @@ from ferry.artefacts import Assessment, read
 from tests.e2e.conftest import Ferry
 
 
-def left(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
-
-
 def test_a_folder_becomes_a_site_and_the_site_an_assessment(ferry: Ferry, site: Path, tmp_path: Path) -> None:
     folder = site.parent
     site.unlink()
     (folder / "train.sh").write_text("#!/bin/sh\nexec torchrun --nproc-per-node 8 train.py\n")
-    before = left(folder)
-
-    said = ferry("assess", "--discover", folder)
-    assert (said.code, left(folder), left(tmp_path)) == (0, before, {"site"})
-    assert "To be filled in: location.country, location.time_zone, costs.currency" in said.out
-    assert "wrote nothing" in said.err
-
     said = ferry("assess", "--discover", "site", "--site", "site/site.yaml")
-    assert (said.code, left(tmp_path)) == (0, {"site"})
-    assert "ferry assess site/site.yaml" in said.err
-    refused = ferry("assess", "site/site.yaml")
-    assert refused.code == 1
-    assert refused.error.endswith("location.country, location.time_zone, costs.currency")
+    assert (said.code, [path.name for path in tmp_path.iterdir()]) == (0, ["site"])
+    fill_in = "fill in location.country, location.time_zone, costs.currency, then: ferry assess site/site.yaml"
+    assert fill_in in said.err
 
     text = (
         site.read_text().replace("country: FILL-IN", "country: US").replace("zone: FILL-IN", "zone: America/New_York")
@@ -60,11 +47,3 @@ def test_as_json_it_is_one_document_with_the_site_and_the_assessment(ferry: Ferr
     assert [one["path"] for one in document["skipped"]] == ["README.md", "make.py"]
     assert document["assessment"]["site"] == "example-site"
     assert (tmp_path / "new.yaml").read_text() == document["site_yaml"]
-
-
-def test_a_site_that_is_there_is_never_overwritten(ferry: Ferry, site: Path) -> None:
-    (site.parent / "more.csv").write_bytes((site.parent / "gpu-node-1_nvidia_smi.csv").read_bytes())
-    before = site.read_text()
-    said = ferry("assess", "--discover", site.parent, "--site", site)
-    assert (said.code, site.read_text()) == (0, before)
-    assert "left as it is; to keep the additions: --site another FILE" in said.err

@@ -186,13 +186,12 @@ def _models(models: Sequence[ModelFound], found: Services) -> None:
         waiting[0].model = without_a_service[0].path
         waiting[0].model_says = "the only model, and the only service without one; their names do not say so"
     else:
+        names = ", ".join(one.name for one in waiting[:5]) + (" …" if len(waiting) > 5 else "")
         for item in without_a_service:
+            reason = "is a model that nothing here serves: add it under serving if it is served"
             if waiting:
-                found.skipped.append(_ambiguous(item.path, "a model", "model", waiting))
-            else:
-                found.skipped.append(
-                    Skipped(item.path, "is a model that nothing here serves: add it under serving if it is served")
-                )
+                reason = f"is a model, and no service is named like it; without a model are {names}: name it under one"
+            found.skipped.append(Skipped(item.path, reason))
 
 
 def _traces(traces: Sequence[TraceFile], found: Services) -> None:
