@@ -46,6 +46,7 @@ from ferry.artefacts.cluster import (
     Synchronisation,
     Topology,
 )
+from ferry.artefacts.deployment import Deployment
 from ferry.artefacts.figures import Basis, Figure, Frozen, Money, assumed, measured, unknown
 from ferry.artefacts.plan import Candidate, CostLine, Plan, Reason, Verdict
 from ferry.artefacts.rehearsal import Check, NotEmulated, Rehearsal
@@ -62,6 +63,7 @@ __all__ = [
     "CollectiveSize",
     "Constraints",
     "CostLine",
+    "Deployment",
     "EngineMetrics",
     "ExchangeRate",
     "Fabric",

@@ -11,6 +11,7 @@ from pydantic import (
 
 from ferry.artefacts.artefact import Artefact
 from ferry.artefacts.cluster import Cluster, Collective, Hourly, Synchronisation
+from ferry.artefacts.deployment import Deployment
 from ferry.artefacts.figures import Figure, Frozen, Money
 
 
@@ -26,7 +27,7 @@ class Finding(Frozen):
 
 
 class ModelFacts(Frozen):
-    """What sizing needs to know of a model, from its config.json and its safetensors index."""
+    """What sizing needs to know of a model, from its configuration and what is known of its weights."""
 
     path: str
     architecture: str
@@ -47,6 +48,12 @@ class ModelFacts(Frozen):
     experts_active: int | None = None
     context_tokens: int
     vocabulary: int
+    sliding_window_tokens: int | None = Field(
+        default=None, description="how far back the layers with a sliding or chunked window look"
+    )
+    sliding_window_layers: int | None = Field(
+        default=None, description="how many layers have the window; None beside a window: nobody can say"
+    )
 
 
 class Quantiles(Frozen):
@@ -59,16 +66,25 @@ class Quantiles(Frozen):
 
 
 class TraceFacts(Frozen):
-    """A request trace. Rates in requests/s; `peak_rps` is the busiest whole minute."""
+    """A request trace. Rates in requests/s; `peak_rps` is the busiest whole minute. None: the trace does not tell."""
 
     file: str
     format: str
     requests: int
-    duration_s: float
+    duration_s: float | None = Field(description="from the first arrival to the last; None: it has no times")
     mean_rps: Figure
     peak_rps: Figure
     input_tokens: Quantiles
     output_tokens: Quantiles
+    latency_ms: Quantiles | None = None
+    ttft_ms: Quantiles | None = None
+    by_hour: Hourly | None = None
+    peak_in_flight: Figure | None = Field(default=None, description="the most requests at once")
+    client_errors: Figure | None = Field(default=None, description="share of statuses 400 to 499")
+    server_errors: Figure | None = Field(default=None, description="share of statuses 500 and above")
+    prefix_reuse: Figure | None = Field(default=None, description="share of prompt tokens that came before")
+    damaged_rows: int = Field(default=0, description="used for nothing")
+    passed_over: int = Field(default=0, description="lines of something else, and requests that generate no text")
 
 
 class EngineMetrics(Frozen):
@@ -199,6 +215,7 @@ class Assessment(Artefact):
     synchronisations: list[Synchronisation] = []
     serving: list[Serving]
     training: list[Training] = []
+    deployments: list[Deployment] = []
     costs: LocalCosts
     constraints: Constraints
     findings: list[Finding] = []

@@ -10,6 +10,7 @@ from ferry.artefacts import (
     Cluster,
     ClusterMetrics,
     Constraints,
+    Deployment,
     ExchangeRate,
     Figure,
     Finding,
@@ -26,32 +27,37 @@ from ferry.artefacts import (
     unknown,
     upstream,
 )
-from ferry.assess import collectives, crosschecks, gpus, prometheus, synchronisation, trace
+from ferry.assess import collectives, crosschecks, deployments, gpus, prometheus, synchronisation, trace
 from ferry.assess.files import LARGEST_TEXT_BYTES, read_text
-from ferry.assess.model import read_model
+from ferry.assess.models import read_model
 from ferry.assess.prometheus import EngineReading
 from ferry.assess.prometheus.series import Page
 from ferry.assess.site import CostsPart, ExchangeRatePart, PrometheusPart, RequestsPart, ServingPart, Site, read_site
-from ferry.errors import UnreadableInput
 
 
-def assess(site_path: Path, *, artefact_folder: Path | None = None) -> Assessment:
+def assess(
+    site_path: Path, *, artefact_folder: Path | None = None, progress: trace.Progress | None = None
+) -> Assessment:
     """Assess a site. `artefact_folder` is where the result will be written: `made_from` is relative to it.
+
+    `progress` is called with the bytes of a long trace that are read, and with those that there are.
 
     Raises UnknownSchema, InvalidField or UnreadableInput; nothing is written.
     """
-    return _Reading(site_path, artefact_folder or site_path.parent).assessment()
+    return _Reading(site_path, artefact_folder or site_path.parent, progress).assessment()
 
 
 class _Reading:
     """One pass over a site: opens what site.yaml names, and remembers what was read and what was found."""
 
-    def __init__(self, site_path: Path, artefact_folder: Path) -> None:
+    def __init__(self, site_path: Path, artefact_folder: Path, progress: trace.Progress | None) -> None:
         self.site = read_site(site_path)
         self.folder = site_path.parent
         self.artefact_folder = artefact_folder
+        self.progress = progress
         self.read: dict[Path, None] = {site_path: None}
         self.findings: list[Finding] = []
+        self.model_names: dict[str, str] = {}
 
     def assessment(self) -> Assessment:
         site = self.site
@@ -75,6 +81,7 @@ class _Reading:
         training = [Training(name=job.name, launcher=job.launcher, nodes=job.nodes) for job in site.training]
         serving = [self._service(part) for part in site.serving]
         costs = _costs(site.costs)
+        jobs = self._deployments()
         self.findings += [finding for log in logs for finding in log.findings]
         self.findings += gpus.about_machines(machines, cluster)
         self.findings += crosschecks.about_gpus(cluster, samples)
@@ -83,6 +90,7 @@ class _Reading:
         models = [service.model for service in serving]
         synchronisations = synchronisation.synchronisations(cluster, runs, site.training, models)
         self.findings += synchronisation.findings(synchronisations, site.training)
+        self.findings += deployments.about_deployments(jobs, cluster, serving, training, self.model_names)
         self.findings += crosschecks.about_costs(costs)
         return Assessment(
             schema_=Assessment.SCHEMA,
@@ -95,6 +103,7 @@ class _Reading:
             synchronisations=synchronisations,
             serving=serving,
             training=training,
+            deployments=jobs,
             costs=costs,
             constraints=_constraints(site),
             findings=crosschecks.by_severity(self.findings),
@@ -114,8 +123,17 @@ class _Reading:
             metrics=engine.metrics if engine else None,
             slo=Slo(**part.slo.model_dump()),
         )
-        self.findings += crosschecks.about_service(service, engine.model_name if engine else "")
+        self.model_names[part.name] = engine.model_name if engine else ""
+        self.findings += crosschecks.about_service(service, self.model_names[part.name])
         return service
+
+    def _deployments(self) -> list[Deployment]:
+        readings = [
+            deployments.parse(self._text(path, deployments.LARGEST_BYTES), path.as_posix())
+            for path in self.site.deployments
+        ]
+        self.findings += [finding for reading in readings for finding in reading.findings]
+        return deployments.combine([job for reading in readings for job in reading.jobs])
 
     def _engine(self, part: ServingPart) -> EngineReading | None:
         if part.prometheus:
@@ -161,11 +179,7 @@ class _Reading:
 
     def _trace(self, part: RequestsPart) -> TraceFacts:
         path, label = self.folder / part.trace, part.trace.as_posix()
-        try:
-            with path.open(encoding="utf-8", errors="replace", newline="") as lines:
-                facts, found = trace.parse(lines, label)
-        except OSError as error:
-            raise UnreadableInput(f"{label}: cannot be read: {error.strerror or error}") from error
+        facts, found = trace.read(path, part, label, self.site.location.time_zone, self.progress)
         self.read[path] = None
         self.findings += found
         return facts

@@ -22,6 +22,8 @@ from ferry.errors import InvalidField, UnknownSchema
 
 SCHEMA = "ferry/site/v1"
 SCHEMA_FILE = Path(__file__).with_name("site.schema.json")
+TO_FILL_IN = "FILL-IN"
+"""What discovery writes where no file can say a value."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$", max_length=40)]
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
@@ -39,6 +41,16 @@ def _on_one_line(path: Path) -> Path:
 
 
 OnePath = Annotated[Path, AfterValidator(_on_one_line)]
+
+OneLine = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+TraceFormat = Literal[
+    "azure-llm-2023", "azure-llm-2024", "burstgpt", "envoy", "envoy-json", "litellm", "llama-swap", "mooncake", "nginx",
+    "nginx-json", "ollama", "parquet", "records", "sglang-requests", "tgi", "tgi-json", "uvicorn", "vllm-requests",
+]  # fmt: skip
+TraceColumn = Literal[
+    "time", "time_s", "time_ms", "end_time", "first_token_time", "input_tokens", "output_tokens", "cached_tokens",
+    "latency_s", "latency_ms", "ttft_s", "ttft_ms", "status", "model", "method", "path",
+]  # fmt: skip
 
 
 class Part(BaseModel):
@@ -111,10 +123,21 @@ class ClusterPart(Part):
 
 
 class RequestsPart(Part):
-    """What the service was asked: a request trace."""
+    """What the service was asked: a request trace or log. Its format is recognised where it is left out."""
 
     trace: OnePath
-    format: Literal["azure-llm-2023"] = Field(description="columns TIMESTAMP, ContextTokens, GeneratedTokens")
+    format: TraceFormat | None = Field(default=None, description="left out: recognised from the file")
+    columns: dict[TraceColumn, OneLine] = Field(
+        default={}, description="Ferry's columns to the file's: {time: ts, input_tokens: usage.prompt_tokens}"
+    )
+    log_format: str | None = Field(default=None, min_length=1, description="nginx's log_format, where it is your own")
+    paths: list[OneLine] = Field(default=[], description="beginnings of other paths that generate text: /ask")
+
+    @model_validator(mode="after")
+    def _log_format_is_of_nginx(self) -> RequestsPart:
+        if self.log_format and self.format not in (None, "nginx"):
+            raise ValueError(f"log_format is nginx's; format is {self.format!r}: leave one of them out")
+        return self
 
 
 class SloPart(Part):
@@ -129,7 +152,7 @@ class ServingPart(Part):
     """One service of real-time inference: the part that moves."""
 
     name: Name
-    model: OnePath = Field(description="folder with config.json and the safetensors index")
+    model: OnePath = Field(description="what the engine loads: a model folder, a GGUF file, or a manifest of Ollama's")
     engine: Literal["vllm", "sglang", "tgi", "triton", "tensorrt-llm", "ollama"]
     metrics: list[OnePath] = Field(
         default=[], description="saved /metrics, one file per engine instance, or saved answers of Prometheus"
@@ -264,6 +287,9 @@ class Site(Part):
     cluster: ClusterPart
     serving: list[ServingPart] = Field(min_length=1)
     training: list[TrainingPart] = []
+    deployments: list[OnePath] = Field(
+        default=[], description="what starts the engines and the training: compose files, units, manifests, scripts"
+    )
     costs: CostsPart
     constraints: ConstraintsPart = ConstraintsPart()
 
@@ -289,6 +315,8 @@ def read_site(path: Path) -> Site:
     document = read_yaml(path)
     if document.get("schema") != SCHEMA:
         raise UnknownSchema(f"{path}: schema is {document.get('schema')!r}, this Ferry reads {SCHEMA!r}")
+    if missing := to_fill_in(document):
+        raise InvalidField(f"{path}: still to be filled in, in the place of {TO_FILL_IN}: {', '.join(missing)}")
     try:
         return Site.model_validate(document)
     except ValidationError as error:
@@ -297,6 +325,17 @@ def read_site(path: Path) -> Site:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         # A key or a value may hold line ends; a message holds none.
         raise InvalidField(f"{path}: {' '.join(_say(problems[0]).split())}{more}") from error
+
+
+def to_fill_in(document: Any, place: str = "") -> list[str]:
+    """The keys that still have to be filled in, as paths: `costs.currency`, `serving[0].model`."""
+    if document == TO_FILL_IN:
+        return [place]
+    if isinstance(document, dict):
+        return [key for name, value in document.items() for key in to_fill_in(value, f"{place}.{name}".lstrip("."))]
+    if isinstance(document, list):
+        return [key for number, value in enumerate(document) for key in to_fill_in(value, f"{place}[{number}]")]
+    return []
 
 
 def json_schema() -> dict[str, Any]:

@@ -14,11 +14,13 @@ from rich.text import Text
 from ferry.artefacts import (
     Assessment,
     Collective,
+    Deployment,
     Figure,
     Finding,
     GpuGroup,
     Hourly,
     Machine,
+    ModelFacts,
     Money,
     Quantiles,
     Serving,
@@ -54,10 +56,13 @@ def describe(assessment: Assessment) -> RenderableType:
         parts += [Text("\nGradient synchronisation", style="bold"), *_synchronisations(assessment.synchronisations)]
     for service in assessment.serving:
         parts += [Text(f"\nService {service.name} on {service.engine}", style="bold"), *_service(service)]
+    if assessment.deployments:
+        rows = ((f"{job.name}, {job.where}", _deployment(job)) for job in assessment.deployments)
+        parts += [Text("\nHow it runs today", style="bold"), _facts(*rows)]
     if missing := _unknown(assessment):
         parts += [Text("\nUnknown", style="bold"), Padding(Text(", ".join(missing)), (0, 0, 0, 2))]
     parts.append(Text(f"\nFindings: {len(assessment.findings) or 'none'}", style="bold"))
-    parts += [_finding(finding) for finding in assessment.findings]
+    parts += [finding_text(finding) for finding in assessment.findings]
     return Group(*parts)
 
 
@@ -101,7 +106,7 @@ def _service(service: Serving) -> Iterator[RenderableType]:
     model = service.model
     experts = f", {model.experts_active} of {model.experts_total} experts" if model.experts_total else ""
     yield _facts(
-        ("model", f"{model.architecture}, {model.layers} layers, {model.attention}{experts}"),
+        ("model", f"{model.architecture}, {model.layers} layers, {model.attention}{_window(model)}{experts}"),
         ("stored as", model.dtype if model.quantization is None else f"{model.dtype} ({model.quantization})"),
         ("parameters", model.parameters),
         ("weights", model.weight_bytes),
@@ -114,6 +119,10 @@ def _service(service: Serving) -> Iterator[RenderableType]:
     if service.trace:
         _quantiles(table, "prompt tokens", service.trace.input_tokens)
         _quantiles(table, "answer tokens", service.trace.output_tokens)
+        if service.trace.latency_ms:
+            _quantiles(table, "whole request, ms (trace)", service.trace.latency_ms)
+        if service.trace.ttft_ms:
+            _quantiles(table, "time to first token, ms (trace)", service.trace.ttft_ms)
     if service.metrics:
         _quantiles(table, "time to first token, ms", service.metrics.ttft_ms)
         _quantiles(table, "time per token, ms", service.metrics.tpot_ms)
@@ -124,6 +133,39 @@ def _service(service: Serving) -> Iterator[RenderableType]:
         yield Padding(table, (1, 0, 0, 2))
     if service.metrics and (hourly := service.metrics.by_hour.get("requests_per_s")):
         yield _facts(("busiest hour", _busiest(hourly)))
+
+
+def _deployment(job: Deployment) -> str:
+    """What a job starts, as one would tell it; what its file does not state is left out."""
+    if job.role == "training":
+        nodes = f" on {_number(job.nodes, 'node')}" if job.nodes else ""
+        size = f", {job.gpus} GPUs a node" if job.gpus else ""
+        return f"training by {job.launcher}{nodes}{size}: stays"
+    parallel = {
+        "tensor": job.tensor_parallel,
+        "pipeline": job.pipeline_parallel,
+        "data": job.data_parallel,
+        "expert": job.expert_parallel,
+    }
+    split = " × ".join(f"{name} {size}" for name, size in parallel.items() if size)
+    said = [
+        f"{job.replicas or 1} × {job.engine} {job.version or 'of unknown version'}",
+        f"serves {job.model or 'a model that the file does not name'}",
+        f"as {', '.join(job.served_names)}" if job.served_names else "",
+        f"{split} parallel" if split else "",
+        f"at most {_number(job.max_sequences, 'request')} at once" if job.max_sequences else "",
+        f"{job.max_batch_tokens:,} tokens a step" if job.max_batch_tokens else "",
+        f"context {job.context_tokens:,} tokens" if job.context_tokens else "",
+        f"{job.gpu_memory_share:.0%} of GPU memory" if job.gpu_memory_share else "",
+        f"quantised by {job.quantization}" if job.quantization else "",
+        f"KV cache in {job.kv_cache_dtype}" if job.kv_cache_dtype else "",
+        "" if job.prefix_caching is None else f"prefix caching {'on' if job.prefix_caching else 'off'}",
+        "" if job.chunked_prefill is None else f"chunked prefill {'on' if job.chunked_prefill else 'off'}",
+        f"speculates by {job.speculative}" if job.speculative else "",
+        f"adapters {', '.join(job.lora_adapters)}" if job.lora_adapters else "",
+        f"port {job.port}" if job.port else "",
+    ]
+    return ", ".join(part for part in said if part)
 
 
 def _busiest(hourly: Hourly) -> str:
@@ -162,6 +204,13 @@ def _scaled(value: float, unit: str) -> str:
 
 def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def _window(model: ModelFacts) -> str:
+    if model.sliding_window_tokens is None:
+        return ""
+    used = "some" if model.sliding_window_layers is None else model.sliding_window_layers
+    return f", {used} of the layers look back {model.sliding_window_tokens} tokens"
 
 
 def _number(count: int, noun: str) -> str:
@@ -232,7 +281,8 @@ def _quantiles(table: Table, name: str, quantiles: Quantiles) -> None:
     table.add_row(Text(name, style="dim"), *values, Text(basis, style=BASIS_STYLE[basis]))
 
 
-def _finding(finding: Finding) -> RenderableType:
+def finding_text(finding: Finding) -> RenderableType:
+    """One finding: how grave, what was seen where, what it means, what to do."""
     table = Table.grid("", "", padding=(0, 2))
     table.add_row(Text(finding.severity, style=STYLE[finding.severity]), Text(f"{finding.seen}  [{finding.code}]"))
     for name, value in (("at", finding.where), ("means", finding.means), ("remedy", finding.remedy)):

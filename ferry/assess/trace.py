@@ -1,137 +1,128 @@
-"""Reads a request trace: how many requests arrive, when, and how long they are.
-
-Format `azure-llm-2023`: the CSV of Azure's LLM inference traces of 2023, columns TIMESTAMP (no zone, seven digits of a
-second), ContextTokens, GeneratedTokens, in the order of arrival. It is read line by line: a trace may be larger than
-memory, so tokens are kept as counts per value, which also makes the quantiles exact.
-"""
+"""The facts of a request trace: how many requests arrive, when, how long they are and how long they take."""
 
 from __future__ import annotations
 
-import csv
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
-from itertools import accumulate
+from collections.abc import Callable
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
-from ferry.artefacts import Figure, Finding, Quantiles, TraceFacts, measured, unknown
-from ferry.errors import UnreadableInput
+from ferry.artefacts import Figure, Finding, Hourly, Quantiles, TraceFacts, measured, unknown
+from ferry.assess import trace_findings
+from ferry.assess.prometheus.hours import hour_of, known_zone
+from ferry.assess.site import RequestsPart
+from ferry.traces import Trace, open_trace, statistics
+from ferry.traces.statistics import QUARTER_S, Arrivals, Distribution, Statistics
 
-FORMAT = "azure-llm-2023"
-COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
-MOST_TOKENS = 100_000_000
-"""No context window is near it: a larger number is a wrong column."""
-SHORT_TRACE_S = 1800.0
-
-
-@dataclass
-class _Tally:
-    """What is kept of the requests read so far."""
-
-    requests: int = 0
-    first: datetime | None = None
-    last: datetime | None = None
-    by_minute: Counter[int] = field(default_factory=Counter)
-    inputs: Counter[int] = field(default_factory=Counter)
-    outputs: Counter[int] = field(default_factory=Counter)
+Progress = Callable[[int, int], None]
+_RATE = "requests/s"
+_LEAST_OF_AN_HOUR_S = 60.0
+"""An hour of the day of which less was seen has no rate."""
 
 
-def parse(lines: Iterable[str], file: str) -> tuple[TraceFacts, list[Finding]]:
-    """Read a trace of format azure-llm-2023. Raises UnreadableInput with the line number."""
-    rows = csv.reader(lines)
-    tally = _Tally()
-    try:
-        header = [name.strip().removeprefix("\ufeff") for name in next(rows, [])]
-        if missing := [name for name in COLUMNS if name not in header]:
-            raise UnreadableInput(
-                f"{file}:1: is not a trace of format {FORMAT}: column {missing[0]} is missing; found: "
-                f"{' '.join(', '.join(header).split())[:120] or 'an empty file'}"
-            )
-        places = [header.index(name) for name in COLUMNS]
-        for row in rows:
-            if row:
-                _add(tally, [row[place] if place < len(row) else "" for place in places], f"{file}:{rows.line_num}")
-    except csv.Error as error:
-        raise UnreadableInput(f"{file}:{rows.line_num}: is not CSV text: {error}") from error
-    if tally.first is None or tally.last is None:
-        raise UnreadableInput(f"{file}: the trace has no requests")
-    return _facts(tally, (tally.last - tally.first).total_seconds(), file)
+def read(
+    path: Path, part: RequestsPart, label: str, time_zone: str, progress: Progress | None = None
+) -> tuple[TraceFacts, list[Finding]]:
+    """Read a trace or log. Raises UnreadableInput or InvalidField; `time_zone` is the site's, for hours."""
+    with open_trace(
+        path, part.format, dict(part.columns.items()), part.log_format, progress, label=label, paths=tuple(part.paths)
+    ) as trace:
+        found = statistics.of(trace)
+        return facts(trace, found, time_zone), trace_findings.about(trace, found)
 
 
-def _add(tally: _Tally, values: list[str], where: str) -> None:
-    try:
-        moment = datetime.fromisoformat(values[0].strip())
-    except ValueError as error:
-        raise UnreadableInput(
-            f"{where}: TIMESTAMP {values[0][:40]!r} is not a time like 2023-11-16 18:15:46.6805900"
-        ) from error
-    if tally.first is None:
-        tally.first = moment
-    elif (moment.tzinfo is None) != (tally.first.tzinfo is None):
-        raise UnreadableInput(f"{where}: TIMESTAMP {values[0]!r}: some times have a zone and others have none")
-    elif tally.last is not None and moment < tally.last:
-        raise UnreadableInput(f"{where}: TIMESTAMP {values[0]!r} is before the line above; sort the trace by TIMESTAMP")
-    tokens = [_count(text, name, where) for text, name in zip(values[1:], COLUMNS[1:], strict=True)]
-    tally.last = moment
-    tally.requests += 1
-    tally.by_minute[int((moment - tally.first).total_seconds() // 60)] += 1
-    tally.inputs[tokens[0]] += 1
-    tally.outputs[tokens[1]] += 1
-
-
-def _count(text: str, name: str, where: str) -> int:
-    try:
-        value = int(text)
-    except ValueError as error:
-        raise UnreadableInput(f"{where}: {name} {text[:40]!r} is not a whole number") from error
-    if not 0 <= value <= MOST_TOKENS:
-        raise UnreadableInput(f"{where}: {name} is {text[:40]}; allowed are 0 to {MOST_TOKENS}")
-    return value
-
-
-def _facts(tally: _Tally, duration_s: float, file: str) -> tuple[TraceFacts, list[Finding]]:
-    found: list[Finding] = []
-    # Minutes count from the first request. The last one is not whole, and only counts where it is the busiest anyway.
-    busiest, in_busiest = max(tally.by_minute.items(), key=lambda item: item[1])
-    rate = "requests/s"
-    mean_rps = peak_rps = unknown(rate, f"{file}: shorter than a minute")
-    if duration_s > 0:
-        mean_rps = measured(tally.requests / duration_s, rate, file)
-    if duration_s >= 60:
-        peak_rps = measured(in_busiest / 60, rate, f"{file}: minute {busiest} from the start")
-    if duration_s < SHORT_TRACE_S:
-        found.append(
-            Finding(
-                severity="warning",
-                code="trace-too-short",
-                seen=f"the trace covers {duration_s:.0f} s",
-                where=file,
-                means="the busiest minute of a day is not in it, so the largest size of the fleet rests on little",
-                remedy="give a trace of at least an hour of the busiest day",
-            )
-        )
-    facts = TraceFacts(
+def facts(trace: Trace, found: Statistics, time_zone: str) -> TraceFacts:
+    """What the trace tells, each figure with its basis."""
+    file, arrivals = trace.label, found.arrivals
+    mean_rps, peak_rps = _rates(found.requests, arrivals, file)
+    return TraceFacts(
         file=file,
-        format=FORMAT,
-        requests=tally.requests,
-        duration_s=duration_s,
+        format=trace.format,
+        requests=found.requests,
+        duration_s=arrivals.duration_s if arrivals else None,
         mean_rps=mean_rps,
         peak_rps=peak_rps,
-        input_tokens=_quantiles(tally.inputs, file),
-        output_tokens=_quantiles(tally.outputs, file),
+        input_tokens=_quantiles(found.input_tokens, "tokens", 1, file)
+        or _unknown("tokens", f"{file}: {trace.format} has no prompt tokens"),
+        output_tokens=_quantiles(found.output_tokens, "tokens", 1, file)
+        or _unknown("tokens", f"{file}: {trace.format} has no answer tokens"),
+        latency_ms=_quantiles(found.latency_us, "ms", 1000, file),
+        ttft_ms=_quantiles(found.ttft_us, "ms", 1000, file),
+        by_hour=_by_hour(arrivals, trace.zoned, time_zone, file) if arrivals and arrivals.by_quarter else None,
+        peak_in_flight=_in_flight(trace, found),
+        client_errors=_share(found.client_errors, found.with_status, f"{file}: status 400 to 499"),
+        server_errors=_share(found.server_errors, found.with_status, f"{file}: status 500 and above"),
+        prefix_reuse=_share(*found.reused_prompt_tokens, _reuse_source(trace)) if found.reused_prompt_tokens else None,
+        damaged_rows=trace.counts.damaged,
+        passed_over=trace.counts.other + trace.counts.not_inference,
     )
-    return facts, found
 
 
-def _quantiles(counts: Counter[int], file: str) -> Quantiles:
-    """Mean, and quantiles by nearest rank: the smallest value that at least q of all values do not exceed."""
-    ordered = sorted(counts.items())
-    up_to = list(accumulate(count for _, count in ordered))
+def _rates(requests: int, arrivals: Arrivals | None, file: str) -> tuple[Figure, Figure]:
+    """The mean, and the busiest minute. Minutes count from the first request; the last is not whole, and only counts
+    where it is the busiest anyway.
+    """
+    if arrivals is None:
+        none = unknown(_RATE, f"{file}: has no times of arrival")
+        return none, none
+    mean = peak = unknown(_RATE, f"{file}: shorter than a minute")
+    if arrivals.duration_s > 0:
+        mean = measured(requests / arrivals.duration_s, _RATE, file)
+    if arrivals.duration_s >= 60:
+        source = f"{file}: minute {arrivals.busiest_minute} from the start"
+        peak = measured(arrivals.in_busiest_minute / 60, _RATE, source)
+    return mean, peak
 
-    def at(percent: int) -> Figure:
-        rank = -(-percent * up_to[-1] // 100)
-        return measured(ordered[bisect_left(up_to, rank)][0], "tokens", file)
 
-    mean = sum(value * count for value, count in ordered) / up_to[-1]
-    return Quantiles(mean=measured(mean, "tokens", file), p50=at(50), p95=at(95), p99=at(99))
+def _by_hour(arrivals: Arrivals, zoned: bool, time_zone: str, file: str) -> Hourly:
+    """Requests/s in each hour of the day, over the time of it that the trace covers."""
+    zone = known_zone(time_zone) if zoned else "UTC"
+    last_s = arrivals.first_us / 1e6 + arrivals.duration_s
+    amounts, seconds = [0] * 24, [0.0] * 24
+    for quarter in range(arrivals.first_us // (QUARTER_S * 1_000_000), int(last_s // QUARTER_S) + 1):
+        start_s = quarter * QUARTER_S
+        hour = hour_of(start_s, zone)
+        amounts[hour] += arrivals.by_quarter.get(quarter, 0)
+        seconds[hour] += min(start_s + QUARTER_S, last_s) - max(start_s, arrivals.first_us / 1e6)
+    return Hourly(
+        unit=_RATE,
+        time_zone=str(ZoneInfo(zone)) if zoned else "as the file has it",
+        source=file,
+        values=[
+            amount / covered if covered >= _LEAST_OF_AN_HOUR_S else None
+            for amount, covered in zip(amounts, seconds, strict=True)
+        ],
+    )
+
+
+def _quantiles(found: Distribution | None, unit: str, divisor: int, file: str) -> Quantiles | None:
+    if found is None:
+        return None
+    mean, p50, p95, p99 = (
+        measured(value / divisor if divisor > 1 else value, unit, file)
+        for value in (found.mean, found.p50, found.p95, found.p99)
+    )
+    return Quantiles(mean=mean, p50=p50, p95=p95, p99=p99)
+
+
+def _unknown(unit: str, source: str) -> Quantiles:
+    none = unknown(unit, source)
+    return Quantiles(mean=none, p50=none, p95=none, p99=none)
+
+
+def _in_flight(trace: Trace, found: Statistics) -> Figure | None:
+    if found.peak_in_flight is None:
+        return None
+    if without := found.requests - trace.known["latency_us"]:
+        source = f"{trace.label}: {without} requests have no latency"
+        return unknown("requests", source, at_least=float(found.peak_in_flight))
+    return measured(found.peak_in_flight, "requests", trace.label)
+
+
+def _share(part: int, whole: int, source: str) -> Figure | None:
+    return measured(part / whole, "share", source) if whole else None
+
+
+def _reuse_source(trace: Trace) -> str:
+    if trace.layout.blocks:
+        return f"{trace.label}: blocks of 512 tokens that came before, had a cache of any size kept them"
+    return f"{trace.label}: prompt tokens that the engine found in its cache"

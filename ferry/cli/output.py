@@ -29,16 +29,18 @@ def note(text: str, as_json: bool) -> None:
         console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def counting(what: str, *, quiet: bool) -> tuple[Callable[[int, str], None], ExitStack]:
+def counting(
+    what: str, *, quiet: bool, of: str = "resources", every: int = 25
+) -> tuple[Callable[[int, str], None], ExitStack]:
     """Show how far a run is: a line that counts on a terminal, a plain line now and then elsewhere."""
     terminal = console(stderr=True)
     shown = ExitStack()
     if quiet:
         return lambda count, name: None, shown
     if not terminal.is_terminal:
-        return lambda count, name: None if count % 25 else note(f"{what}: {count} resources", False), shown
+        return lambda count, name: None if count % every else note(f"{what}: {count} {of}", False), shown
     status = shown.enter_context(terminal.status(f"{what} ..."))
-    return lambda count, name: status.update(f"{what}: {count} resources, {name}"), shown
+    return lambda count, name: status.update(f"{what}: {count} {of}, {name}"), shown
 
 
 def console(*, stderr: bool = False) -> Console:

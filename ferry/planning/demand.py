@@ -41,8 +41,16 @@ def demand(serving: Serving) -> Demand:
             output_mean=_value(trace.output_tokens, "mean", _TOKENS.output_mean),
             output_p99=_value(trace.output_tokens, "p99", _TOKENS.output_p99),
         )
-        mean = trace.mean_rps.value if trace.mean_rps.value is not None else trace.requests / trace.duration_s
-        peak = trace.peak_rps.value if trace.peak_rps.value is not None else mean
+        mean = _RATE if trace.mean_rps.value is None else trace.mean_rps.value
+        peak = mean if trace.peak_rps.value is None else trace.peak_rps.value
+        if trace.mean_rps.value is None:
+            said.append(f"{trace.file} tells no rate: {_RATE:g} request/s")
+        for name, quantiles, instead in (
+            ("prompt", trace.input_tokens, f"{_TOKENS.input_mean:g} (P99 {_TOKENS.input_p99:g})"),
+            ("answer", trace.output_tokens, f"{_TOKENS.output_mean:g} (P99 {_TOKENS.output_p99:g})"),
+        ):
+            if quantiles.mean.value is None:
+                said.append(f"{trace.file} tells no {name} tokens: {instead}")
     longest = _longest(tokens, serving.model.context_tokens)
     said.append(
         f"the engine accepts sequences of up to {longest} tokens (the trace's 99th percentiles add up to "

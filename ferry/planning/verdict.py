@@ -116,12 +116,12 @@ def _evidence(case: Case) -> Iterator[Reason]:
             basis="unknown",
             evidence=f"{case.serving.name} has no trace: sizes and costs rest on an assumed load",
         )
-    elif trace.duration_s < FULL_DAY_S:
+    elif (duration_s := trace.duration_s or 0.0) < FULL_DAY_S:
         yield Reason(
             says="condition",
             text="a trace of a whole week confirms the rates before capacity is committed",
             basis="measured",
-            evidence=f"{trace.file} covers {trace.duration_s / 3600:.1f} h; nights and weekends are unknown",
+            evidence=f"{trace.file} covers {duration_s / 3600:.1f} h; nights and weekends are unknown",
         )
     for finding in case.assessment.findings:
         if finding.severity == "critical":

@@ -17,7 +17,9 @@ ALLOWED = {
     "ferry": {"templates", "stacks"},
     "policies": {"ferry"},
 }
-SHARED = {"artefacts", "catalog", "cost", "errors", "ledger", "node_bundle", "project", "simulation"}
+SHARED = {
+    "artefacts", "catalog", "cost", "errors", "ledger", "node_bundle", "project", "simulation", "traces",
+}  # fmt: skip
 WORKFLOWS = {"cli", "rehearsal", "drills"}
 ENDS_ITSELF = {"child.py", "copies.py"}
 """Of the rehearsal: processes of their own, which must not run their parent's clean-up."""

@@ -25,8 +25,7 @@ from ferry.artefacts import (
 from ferry.assess import crosschecks
 from ferry.assess.collectives import CollectiveLog
 from ferry.assess.gpus import GpuSamples
-from ferry.assess.model import model_facts
-from ferry.assess.weights import Weights
+from ferry.assess.models import Weights, model_facts
 
 FINETUNE = Training(name="finetune", launcher="slurm", nodes=2)
 MODEL = model_facts(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ferry import traces
 from ferry.assess.site import SCHEMA_FILE, json_schema, read_site
 from ferry.errors import FerryError, InvalidField, UnknownSchema, UnreadableInput
 
@@ -79,7 +81,9 @@ def test_a_misspelt_required_key_is_named_rather_than_the_missing_one(change_sit
         ),
         (
             lambda s: s["serving"][0]["requests"].update(format="csv"),
-            "serving[0].requests.format: input should be 'azure-llm-2023', given 'csv'",
+            "serving[0].requests.format: input should be "
+            + re.sub("', '([^']*)'$", r"' or '\1'", ", ".join(map(repr, traces.FORMATS)))
+            + ", given 'csv'",
         ),
         (
             lambda s: s["serving"][0].update(prometheus={"url": "http://p:9090"}),

@@ -7,9 +7,8 @@ import pytest
 
 from ferry.artefacts import Cluster, Collective, CollectiveSize, Synchronisation, measured, unknown
 from ferry.assess import synchronisation
-from ferry.assess.model import model_facts
+from ferry.assess.models import Weights, model_facts
 from ferry.assess.site import TrainingPart
-from ferry.assess.weights import Weights
 
 MODEL = model_facts(
     {

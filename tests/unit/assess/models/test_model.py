@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ferry.assess.model import model_facts, read_model
-from ferry.assess.weights import Weights, parse_header, parse_index
+from ferry.assess.models import Weights, model_facts, read_model
+from ferry.assess.models.safetensors import parse_header, parse_index
 from ferry.errors import UnreadableInput
 
 # A model small enough to write out: 2 layers, 4 heads of 4, 2 key heads.
@@ -118,6 +118,12 @@ def test_a_cut_off_shard_is_refused(folder: Path) -> None:
 def test_a_shard_without_a_tensor_that_the_index_places_in_it_is_refused(folder: Path) -> None:
     (folder / "model-00002-of-00002.safetensors").write_bytes(safetensors({"b": 1000}))
     assert "model/model-00002-of-00002.safetensors: does not hold 'c'" in refusal(folder)
+
+
+def test_a_shard_whose_tensors_share_bytes_is_refused() -> None:
+    header = {name: {"dtype": "BF16", "shape": [4], "data_offsets": [0, 8]} for name in ("a", "b")}
+    with pytest.raises(UnreadableInput, match="its tensors fill 16 bytes of 8: overlaps or holes"):
+        parse_header(json.dumps(header).encode(), "shard")
 
 
 def test_one_file_without_an_index_is_read_from_its_header(tmp_path: Path) -> None:
@@ -239,7 +245,8 @@ def test_deepseek_v3_has_671_billion_parameters_latent_attention_and_8_of_256_ex
     assert facts.active_parameters.value == 37_552_297_472
     assert (facts.attention, facts.kv_lora_rank, facts.qk_rope_head_dim, facts.head_dim) == ("MLA", 512, 64, 192)
     assert (facts.experts_total, facts.experts_active) == (256, 8)
-    assert (facts.weight_bytes.value, facts.dtype) == (671_026_419_200, "fp8")
+    # A byte each, but for the embedding and the output head, 129280 x 7168 each, which stay in 16 bit.
+    assert (facts.weight_bytes.value, facts.dtype) == (671_026_419_200 + 2 * 129_280 * 7168, "fp8")
 
 
 def test_a_model_type_that_nobody_counted_has_unknown_parameters() -> None:

@@ -2,7 +2,7 @@
 
 It is used where the weights themselves are not at hand, or are quantised so that their bytes do not tell the count.
 The layers are those of transformers' modeling_<model_type>.py; norms and the routers' biases are counted too. What is
-beside the decoder (a vision tower, multi-token-prediction layers, DeepSeek-V3.2's indexer) is not.
+beside the decoder (a vision tower) is not; multi-token-prediction layers are counted apart.
 """
 
 from __future__ import annotations
@@ -11,9 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-LLAMA_LIKE = frozenset({"llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "phi3"})
-DEEPSEEK_LIKE = frozenset({"deepseek_v2", "deepseek_v3", "deepseek_v32"})
+from ferry.assess.models import classic, spellings
+
+LLAMA_LIKE = frozenset(
+    {"llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "phi3", "gemma", "gemma2",
+     "gemma3_text", "gpt_oss", "glm4_moe"}
+)  # fmt: skip
+DEEPSEEK_LIKE = frozenset({"deepseek", "deepseek_v2", "deepseek_v3", "deepseek_v32", "glm4_moe"})
 LLAMA4 = frozenset({"llama4_text"})
+QKV_BIAS = frozenset({"qwen2", "qwen2_moe"})
+QK_NORM = frozenset({"qwen3", "qwen3_moe", "gemma3_text"})
+FOUR_NORMS = frozenset({"gemma2", "gemma3_text"})
 
 
 @dataclass(frozen=True)
@@ -26,10 +34,16 @@ class Experts:
 
 @dataclass(frozen=True)
 class Count:
-    """All parameters, and those that work on one token."""
+    """All parameters, and those that work on one token; of all, those of embeddings and output head, and of experts.
+
+    `prediction` are those of the multi-token-prediction layers, which a checkpoint holds beside all these.
+    """
 
     total: int
     active: int
+    embeddings: int
+    experts: int = 0
+    prediction: int = 0
 
 
 def experts(config: Mapping[str, Any]) -> Experts | None:
@@ -46,40 +60,53 @@ def count(config: Mapping[str, Any]) -> Count | None:
 
     `config` holds whole, positive numbers under the keys of transformers' configuration classes. Raises KeyError.
     """
-    kind = config.get("model_type")
+    kind = spellings.family(config)
+    if kind in classic.TYPES:
+        total, embeddings = classic.count(config, kind)
+        return Count(total, total, embeddings)
     if kind not in LLAMA_LIKE | DEEPSEEK_LIKE | LLAMA4:
         return None
     hidden, layers = config["hidden_size"], config["num_hidden_layers"]
     embeddings = config["vocab_size"] * hidden * (1 if config.get("tie_word_embeddings") else 2)
-    each_layer = _attention(config) + 2 * hidden
+    each_layer = _attention(config, kind) + (4 if kind in FOUR_NORMS else 2) * hidden
     total = embeddings + layers * each_layer + hidden
     mixture = experts(config)
-    sparse = _sparse_layers(config) if mixture else 0
+    sparse = _sparse_layers(config, kind) if mixture else 0
     if layers > sparse:
         dense_size = config["intermediate_size_mlp" if kind in LLAMA4 else "intermediate_size"]
         total += (layers - sparse) * 3 * hidden * dense_size
     if mixture is None:
-        return Count(total, total)
+        return Count(total, total, embeddings)
     expert = 3 * hidden * (config.get("moe_intermediate_size") or config["intermediate_size"])
-    total += sparse * (mixture.total * expert + _beside_experts(config, mixture))
-    return Count(total, total - sparse * (mixture.total - mixture.active) * expert)
+    if kind == "gpt_oss":
+        expert += 2 * config["intermediate_size"] + hidden
+    beside = _beside_experts(config, kind, mixture)
+    total += sparse * (mixture.total * expert + beside)
+    return Count(
+        total,
+        total - sparse * (mixture.total - mixture.active) * expert,
+        embeddings,
+        sparse * mixture.total * expert,
+        _prediction(config, each_layer + mixture.total * expert + beside),
+    )
 
 
-def _attention(config: Mapping[str, Any]) -> int:
+def _attention(config: Mapping[str, Any], kind: str) -> int:
     """Projections of one layer, with their biases and norms."""
     hidden: int = config["hidden_size"]
     heads: int = config["num_attention_heads"]
     if config.get("kv_lora_rank"):
-        return _latent_attention(config)
+        return _latent_attention(config) + _indexer(config)
     head: int = config.get("head_dim") or hidden // heads
     keys: int = (config.get("num_key_value_heads") or heads) * head
     queries = heads * head
-    kind = config["model_type"]
-    biases = queries + 2 * keys if kind in ("qwen2", "qwen2_moe") else 0
-    if config.get("attention_bias"):
-        biases = queries + 2 * keys + hidden
-    norms = 2 * head if kind in ("qwen3", "qwen3_moe") else 0
-    return 2 * hidden * queries + 2 * hidden * keys + biases + norms
+    biases = queries + 2 * keys if kind in QKV_BIAS else 0
+    if config.get("attention_bias") or kind == "gpt_oss":
+        # GLM-4.5's output projection has none.
+        biases = queries + 2 * keys + (0 if kind == "glm4_moe" else hidden)
+    norms = 2 * head if kind in QK_NORM or (kind == "glm4_moe" and config.get("use_qk_norm")) else 0
+    sinks = heads if kind == "gpt_oss" else 0
+    return 2 * hidden * queries + 2 * hidden * keys + biases + norms + sinks
 
 
 def _latent_attention(config: Mapping[str, Any]) -> int:
@@ -94,28 +121,50 @@ def _latent_attention(config: Mapping[str, Any]) -> int:
     return int(into_queries + into_keys + heads * value * hidden)
 
 
-def _sparse_layers(config: Mapping[str, Any]) -> int:
+def _indexer(config: Mapping[str, Any]) -> int:
+    """DeepSeek-V3.2's lightning indexer: wq_b, wk, a LayerNorm, weights_proj (inference/model.py, class Indexer)."""
+    heads, head = config.get("index_n_heads"), config.get("index_head_dim")
+    if not heads or not head:
+        return 0
+    hidden = config["hidden_size"]
+    return int(config["q_lora_rank"] * heads * head + hidden * head + 2 * head + hidden * heads)
+
+
+def _sparse_layers(config: Mapping[str, Any], kind: str) -> int:
     """How many layers have experts."""
     numbers = range(config["num_hidden_layers"])
-    if config["model_type"] in DEEPSEEK_LIKE:
+    if kind in DEEPSEEK_LIKE:
         first, every = config.get("first_k_dense_replace") or 0, config.get("moe_layer_freq") or 1
         return sum(number >= first and number % every == 0 for number in numbers)
+    if isinstance(named := config.get("moe_layers"), list):
+        return len({number for number in named if number in numbers})
     every = config.get("decoder_sparse_step") or config.get("interleave_moe_layer_step") or 1
-    dense = config.get("mlp_only_layers") or ()
+    dense = frozenset(config.get("mlp_only_layers") or ())
     return sum((number + 1) % every == 0 and number not in dense for number in numbers)
 
 
-def _beside_experts(config: Mapping[str, Any], mixture: Experts) -> int:
+def _beside_experts(config: Mapping[str, Any], kind: str, mixture: Experts) -> int:
     """What a sparse layer has beside its routed experts: the router, and experts that always work."""
     hidden: int = config["hidden_size"]
-    kind = config["model_type"]
     router = hidden * mixture.total
     always, gate = 0, 0
     if kind in DEEPSEEK_LIKE:
         always = (config.get("n_shared_experts") or 0) * config["moe_intermediate_size"]
-        gate = mixture.total if config.get("topk_method") == "noaux_tc" else 0
+        gate = mixture.total if config.get("topk_method") == "noaux_tc" or kind == "glm4_moe" else 0
+    elif kind == "gpt_oss":
+        gate = mixture.total
     elif kind == "qwen2_moe":
         always, gate = config["shared_expert_intermediate_size"], hidden
     elif kind in LLAMA4:
         always = config["intermediate_size"]
     return router + gate + 3 * hidden * always
+
+
+def _prediction(config: Mapping[str, Any], sparse_layer: int) -> int:
+    """Multi-token prediction (DeepSeek-V3, README_WEIGHTS.md): a layer, eh_proj, three norms, and copies of the
+    embedding and the output head.
+    """
+    hidden: int = config["hidden_size"]
+    modules: int = config.get("num_nextn_predict_layers") or 0
+    vocabulary: int = config["vocab_size"]
+    return modules * (sparse_layer + 2 * hidden * hidden + 3 * hidden + 2 * vocabulary * hidden)
