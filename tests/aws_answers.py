@@ -8,6 +8,7 @@ answers.all_asked()
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import boto3
@@ -41,9 +42,14 @@ class Answers(Clients):
 
     def _stub(self, service: str, region: str) -> tuple[Any, Stubber]:
         if (service, region) not in self._stubs:
-            session: Any = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test")
-            client = session.client(service, region_name=region)
+            client = _session().client(service, region_name=region)
             stub = Stubber(client)
             stub.activate()
             self._stubs[service, region] = client, stub
         return self._stubs[service, region]
+
+
+@cache
+def _session() -> Any:
+    """One for all: it reads the services' models, and that takes longest."""
+    return boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test")

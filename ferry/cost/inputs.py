@@ -214,7 +214,10 @@ def _said(assessment: Assessment, billed: str, rates: Rates) -> Iterator[str]:
         yield f"AWS bills in {billed}, converted at {converted[1]}"
     if cluster.purchased is None:
         yield "the day of purchase is unknown: the servers are taken as new, which is in favour of keeping them"
-    if cluster.gpu_utilization.value is None:
+    used = cluster.gpu_utilization
+    if used.value is not None:
+        yield f"the GPUs are busy {used.value:.0f} % of the time: {used.basis}, {used.source}"
+    else:
         yield "GPU utilisation is unknown: power is taken as idle, which is in favour of keeping the servers"
     if costs.power_usage_effectiveness.value is None:
         yield "no PUE is stated: 1 is taken, which is in favour of keeping the servers"

@@ -245,6 +245,9 @@ def _notes(assessment: Assessment, plan: Plan, result: Tco, curve: Steady | None
             f"no break-even utilisation: the catalogue does not know {assessment.cluster.accelerator!r}, training "
             "uses every node, or nothing is known of the costs at home"
         )
+    at_home = [item.line.item for item in local_items(assessment) if item.serving and item.line.amount.amount is None]
+    if curve is not None and at_home:
+        said.append(f"the break-even utilisation is higher than shown: {', '.join(at_home)} at home is not stated")
     on_aws = [item.removeprefix("AWS: ") for item in result.unknown if item.startswith("AWS: ")]
     if on_aws:
         said.append(f"AWS costs more than shown: the prices of {', '.join(on_aws)} are unknown in {plan.region}")

@@ -105,7 +105,7 @@ def _break_evens(report: CostReport) -> Iterator[str]:
         yield f"  with the fleet that the trace sizes, scaled with the load: {_even(report.by_trace)}"
     month, ends = report.by_month.break_even, report.by_month.lead_ends
     if month is not None:
-        yield f"break-even month, fleet of the plan: from month {month} on, serving on AWS has cost less than leaving it"
+        yield f"break-even month, fleet of the plan: from month {month} on, AWS has cost less than leaving it"
     elif ends is not None:
         yield f"break-even month, fleet of the plan: AWS is cheaper at first, and dearer from month {ends} on"
     else:

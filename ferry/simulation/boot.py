@@ -36,9 +36,9 @@ def seconds(
 def warm_seconds(weight_bytes: float, instance: InstanceType) -> float:
     """Time to serve from a warm pool whose instances are `Stopped`, as Ferry's stacks have them.
 
-    The volume is kept, with image and model; the system starts anew, and the engine loads the model again ("you pay only
-    for the volumes", Amazon EC2 Auto Scaling User Guide, "Warm pools"). AWS has no Spot Instances in a warm pool, and no
-    instance with an accelerator can hibernate. A pool that is empty means a cold start: `seconds`.
+    The volume is kept, with image and model; the system starts anew, and the engine loads the model again ("you pay
+    only for the volumes", Amazon EC2 Auto Scaling User Guide, "Warm pools"). AWS has no Spot Instances in a warm pool,
+    and no instance with an accelerator can hibernate. A pool that is empty means a cold start: `seconds`.
     """
     return seconds(weight_bytes, instance, image_is_local=True, model_is_local=True)
 

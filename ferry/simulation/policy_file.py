@@ -130,7 +130,8 @@ class PolicyFile(Part):
         policies: list[Policy] = [*(step_policies(self.scaling) if self.scaling else ())]
         if self.target_tracking:
             policies.append(TargetTracking(**self.target_tracking.model_dump()))
-        policies += [policy.spec() for policy in (*self.step_policies, *self.simple_policies)]
+        policies += [policy.spec() for policy in self.step_policies]
+        policies += [policy.spec() for policy in self.simple_policies]
         warmup = (self.scaling or ScalingSettings()).warmup_seconds
         return ScalingSpec(
             min_size=self.min_size,

@@ -1,9 +1,10 @@
 """When Spot Instances are taken back: from a recording, or at random with a rate.
 
-EC2 gives two minutes' notice (`fleet.SPOT_NOTICE_S`). A group replaces an interrupted instance by another Spot Instance:
-what a mixed-instances group has of On-Demand is its base and its percentage, and it "keeps trying in other Spot Instance
-pools … rather than launching On-Demand Instances" (Amazon EC2 Auto Scaling User Guide, "Auto Scaling groups with
-multiple instance types and purchase options"). That a replacement may not be had for a while is not simulated.
+EC2 gives two minutes' notice (`fleet.SPOT_NOTICE_S`). A group replaces an interrupted instance by another Spot
+Instance: what a mixed-instances group has of On-Demand is its base and its percentage, and it "keeps trying in other
+Spot Instance pools … rather than launching On-Demand Instances" (Amazon EC2 Auto Scaling User Guide, "Auto Scaling
+groups with multiple instance types and purchase options"). That a replacement may not be had for a while is not
+simulated.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ferry.artefacts import first_problem
+from ferry.cost.money import HOURS_PER_MONTH
 from ferry.errors import InvalidField, UnreadableInput
 from ferry.simulation.workload import Floats
 
-MONTH_HOURS = 730.0
 HOUR_S = 3600.0
 
 MONTHLY_SHARE = {"p4d": (0.05, 0.10), "p5": (0.10, 0.20)}
@@ -46,19 +47,19 @@ class Interruptions:
 def hazard_per_hour(monthly_share: float) -> float:
     """Rate of interruptions of one instance, from the share of capacity that is reclaimed within a month of 730 hours.
 
-    The advisor's "frequency of interruption represents the rate at which Spot has reclaimed capacity during the trailing
-    month"; with a constant hazard h, the share is 1 - exp(-730 h). Raises InvalidField unless 0 <= share < 1.
+    The advisor's "frequency of interruption represents the rate at which Spot has reclaimed capacity during the
+    trailing month"; with a constant hazard h, the share is 1 - exp(-730 h). Raises InvalidField unless 0 <= share < 1.
     """
     if not 0 <= monthly_share < 1:
         raise InvalidField(f"share interrupted a month is {monthly_share!r}, allowed is 0 up to, not including, 1")
-    return -math.log1p(-monthly_share) / MONTH_HOURS
+    return -math.log1p(-monthly_share) / float(HOURS_PER_MONTH)
 
 
 def poisson(*, per_hour: float, instances: int, horizon_s: float, seed: int) -> Interruptions:
     """Interruptions of a fleet that has up to `instances` Spot Instances, each with the same constant hazard.
 
-    Times come at `instances` times the rate, each for one slot of all, so that a smaller fleet meets its own share only:
-    the process is exact whatever the size does meanwhile (thinning; Lewis and Shedler, 1979).
+    Times come at `instances` times the rate, each for one slot of all, so that a smaller fleet meets its own share
+    only: the process is exact whatever the size does meanwhile (thinning; Lewis and Shedler, 1979).
     Raises InvalidField when a number is below 0 or not finite.
     """
     for name, value in (("rate per hour", per_hour), ("instances", instances), ("horizon_s", horizon_s)):
@@ -91,18 +92,24 @@ class Recording(BaseModel):
         """How long it is."""
         return len(self.data) * self.metadata.gap_seconds
 
-    def interruptions(self, *, horizon_s: float, offset_s: float = 0.0) -> Interruptions:
+    def interruptions(self, *, instances: int, horizon_s: float, offset_s: float = 0.0) -> Interruptions:
         """Each fall from a to b at a tick: a - b times, the instance that is beyond the b oldest is taken.
 
         So a fleet of no more than b Spot Instances loses nobody, and a larger one what the pool no longer had room for.
-        `offset_s` is where in the recording the run starts. Raises InvalidField when the run is longer than what is left.
+        `instances` is the most Spot Instances that the fleet may have, and `offset_s` where in the recording it starts.
+        Raises InvalidField when the recording saw fewer instances, or is too short.
         """
         if not 0 <= offset_s <= offset_s + horizon_s <= self.seconds:
             raise InvalidField(
-                f"recording of interruptions lasts {self.seconds:g} s, asked for are {horizon_s:g} s from {offset_s:g} s "
-                "on; choose a longer recording, or a rate"
+                f"recording of interruptions lasts {self.seconds:g} s, asked for are {horizon_s:g} s from "
+                f"{offset_s:g} s on; choose a longer recording, or a rate"
             )
         counts = np.asarray(self.data, dtype=np.int64)
+        if instances > counts.max():
+            raise InvalidField(
+                f"recording of interruptions saw up to {counts.max()} instances, the fleet may have {instances} on the "
+                "spot market; choose a recording of more instances, or a rate"
+            )
         lost = np.maximum(counts[:-1] - counts[1:], 0)
         times = np.repeat(np.arange(1, len(counts)) * self.metadata.gap_seconds - offset_s, lost)
         slots = np.repeat(counts[1:], lost).astype(np.int32)

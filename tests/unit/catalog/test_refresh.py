@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from ferry.catalog import prices, table
 from ferry.catalog.aws import Clients
 from ferry.catalog.refresh import refresh
+from ferry.cli import app
 from ferry.errors import CatalogError, InvalidField
 from tests.aws_answers import Answers
+from tests.plans import empty_project
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -210,3 +213,27 @@ def test_a_file_with_other_columns_is_refused(tmp_path: Path) -> None:
     table.read_first(tmp_path)
     with pytest.raises(CatalogError, match="its columns are not those of this Ferry; delete it and run ferry catalog"):
         prices.on_demand("g5.xlarge", "us-east-1")
+
+
+def test_the_command_writes_into_the_project_and_the_next_command_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = Answers()
+    answers.add("pricing", "us-east-1", "get_products", {"PriceList": [product("g5.xlarge", "1.1")]})
+    for service, method in (
+        ("ec2", "describe_spot_price_history"),
+        ("savingsplans", "describe_savings_plans_offering_rates"),
+    ):
+        answers.refuse(service, "us-east-1", method, "AccessDenied")
+    monkeypatch.setattr(Clients, "client", lambda self, service, region: answers.client(service, region))
+    monkeypatch.chdir(empty_project(tmp_path / "project"))
+    done = CliRunner().invoke(app, ["catalog", "refresh", "--region", "us-east-1"])
+    assert done.exit_code == 0
+    said = " ".join(done.stdout.split())
+    assert "prices.csv: 1 on demand" in said
+    assert "not read: spot prices of us-east-1: AWS refuses DescribeSpotPriceHistory with AccessDenied: no" in said
+    CliRunner().invoke(app, ["cost"])
+    assert prices.on_demand("g5.xlarge", "us-east-1").per_hour == Decimal("1.1")
+    monkeypatch.chdir(tmp_path)
+    CliRunner().invoke(app, ["cost"])
+    assert prices.on_demand("g5.xlarge", "us-east-1").per_hour == Decimal("1.006")

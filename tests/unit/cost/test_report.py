@@ -179,6 +179,13 @@ def test_prices_older_than_ninety_days_are_named_once_per_source_and_date(cost: 
     )
 
 
+def test_unknown_costs_at_home_make_the_break_even_a_least(cost: Cost) -> None:
+    found = cost(assessment(staff_people=figure(None)))
+    assert "the break-even utilisation is higher than shown: staff at home is not stated" in found.notes
+    assert "the GPUs are busy 40 % of the time: measured, nvidia-smi" in found.notes
+    assert not any("higher than shown" in note for note in cost().notes)
+
+
 def test_unknown_prices_on_aws_make_its_total_a_least(cost: Cost) -> None:
     line = (
         plan()

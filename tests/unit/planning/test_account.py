@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from ferry.artefacts import Plan
 from ferry.catalog.aws import Clients
+from ferry.cli import app
 from ferry.errors import CatalogError
 from ferry.planning.account import Line, check_account, describe
 from tests.aws_answers import Answers
@@ -140,3 +145,37 @@ class Nobody(Clients):
 def test_without_credentials_nothing_is_guessed() -> None:
     with pytest.raises(CatalogError, match="no AWS credentials"):
         check_account(plan(), Nobody())
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_command_says_it_beside_the_plan(
+    make: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    answers = Answers()
+    quota(answers, "L-DB2E81BA", 0)
+    zones(answers, "us-east-1a", "us-east-1b")
+    quota(answers, "L-3819A6DF", 64)
+    monkeypatch.setattr(Clients, "client", lambda self, service, region: answers.client(service, region))
+    monkeypatch.chdir(tmp_path)
+    make.assessment().write(tmp_path / "assessment.yaml")
+    wanted = ["plan", "assessment.yaml", "--env", "dev", "--check-account", *(["--json"] if as_json else [])]
+    done = CliRunner().invoke(app, wanted)
+    assert done.exit_code == 0
+    if as_json:
+        account = json.loads(done.stdout)["account"]
+        assert (account["ready"], account["lines"][0]["state"]) == (False, "missing")
+        assert account["lines"][3]["state"] == "unknown"
+    else:
+        assert "the account in us-east-1: something is missing" in done.stdout
+        assert "L-DB2E81BA" in done.stdout
+
+
+def test_without_credentials_no_plan_is_written(
+    make: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Clients, "client", Nobody.client)
+    monkeypatch.chdir(tmp_path)
+    make.assessment().write(tmp_path / "assessment.yaml")
+    failed = CliRunner().invoke(app, ["plan", "assessment.yaml", "--env", "dev", "--check-account"])
+    assert isinstance(failed.exception, CatalogError)
+    assert [path.name for path in tmp_path.iterdir()] == ["assessment.yaml"]
