@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ferry.assess.model import read_model
 
 from ferry.artefacts import ModelFacts, assumed
-from ferry.assess.model import read_model
 from ferry.catalog import accelerators, table
 from ferry.catalog.instance_types import InstanceType
 from ferry.planning.iteration_time import iteration_time

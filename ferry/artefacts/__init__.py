@@ -50,11 +50,13 @@ from ferry.artefacts.deployment import Deployment
 from ferry.artefacts.figures import Basis, Figure, Frozen, Money, assumed, measured, unknown
 from ferry.artefacts.plan import Candidate, CostLine, Plan, Reason, Verdict
 from ferry.artefacts.rehearsal import Check, NotEmulated, Rehearsal
+from ferry.artefacts.simulation import BatchPoint, Outcome, Simulation, Spread
 
 __all__ = [
     "Artefact",
     "Assessment",
     "Basis",
+    "BatchPoint",
     "Candidate",
     "Check",
     "Cluster",
@@ -81,12 +83,15 @@ __all__ = [
     "ModelFacts",
     "Money",
     "NotEmulated",
+    "Outcome",
     "Plan",
     "Quantiles",
     "Reason",
     "Rehearsal",
     "Serving",
+    "Simulation",
     "Slo",
+    "Spread",
     "Synchronisation",
     "Topology",
     "TraceFacts",

@@ -85,6 +85,9 @@ class TraceFacts(Frozen):
     prefix_reuse: Figure | None = Field(default=None, description="share of prompt tokens that came before")
     damaged_rows: int = Field(default=0, description="used for nothing")
     passed_over: int = Field(default=0, description="lines of something else, and requests that generate no text")
+    columns: dict[str, str] = Field(default={}, description="Ferry's columns to the file's, as the site states them")
+    log_format: str | None = None
+    paths: list[str] = Field(default=[], description="further paths that generate text, as the site states them")
 
 
 class EngineMetrics(Frozen):

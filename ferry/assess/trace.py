@@ -27,7 +27,8 @@ def read(
         path, part.format, dict(part.columns.items()), part.log_format, progress, label=label, paths=tuple(part.paths)
     ) as trace:
         found = statistics.of(trace)
-        return facts(trace, found, time_zone), trace_findings.about(trace, found)
+        stated = {"columns": dict(part.columns.items()), "log_format": part.log_format, "paths": list(part.paths)}
+        return facts(trace, found, time_zone).model_copy(update=stated), trace_findings.about(trace, found)
 
 
 def facts(trace: Trace, found: Statistics, time_zone: str) -> TraceFacts:

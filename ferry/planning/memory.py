@@ -130,12 +130,12 @@ def fit(model: ModelFacts, engine: Engine, instance: InstanceType, max_model_tok
 
 def _reserve_gib(model: ModelFacts, instance: InstanceType, width: int) -> float:
     """What the engine needs beside weights and cache on one accelerator: activations, CUDA context, NCCL's buffers."""
-    activations = ACTIVATION_FACTOR * _tokens_per_step(instance) * model.hidden_size * 2 / GIB
+    activations = ACTIVATION_FACTOR * tokens_per_step(instance) * model.hidden_size * 2 / GIB
     return activations + (OUTSIDE_TORCH_GIB if width == 1 else OUTSIDE_TORCH_PARALLEL_GIB)
 
 
-def _tokens_per_step(instance: InstanceType) -> int:
-    """Default `max_num_batched_tokens` of vLLM's API server (vllm/engine/arg_utils.py, get_batch_defaults)."""
+def tokens_per_step(instance: InstanceType) -> int:
+    """Most tokens in an iteration: vLLM's default `max_num_batched_tokens` (engine/arg_utils.py, get_batch_defaults)."""
     large = instance.accelerator_memory_gib >= 70 and not instance.accelerator.name.startswith("A100")
     return 8192 if large else 2048
 

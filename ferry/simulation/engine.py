@@ -59,7 +59,9 @@ class Policy(Protocol):
         """float64[any]: what `decide` changes from minute to minute."""
 
 
-def simulate(workload: Workload, replica: ReplicaSettings, fleet: FleetSettings, policy: Policy | None = None) -> Result:
+def simulate(
+    workload: Workload, replica: ReplicaSettings, fleet: FleetSettings, policy: Policy | None = None
+) -> Result:
     """Replay the workload until its last request is finished. Nothing is random: equal inputs give equal results.
 
     Without a policy the number of instances stays as it is (a lost Spot instance is replaced).

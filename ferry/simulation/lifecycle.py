@@ -20,7 +20,6 @@ from ferry.simulation.state import (
     NOBODY,
     PENDING,
     UNROUTABLE,
-    Rows,
     empty_rows,
 )
 from ferry.simulation.tournament import seed, update
@@ -71,9 +70,7 @@ def next_in_turn(fleet, rows):  # type: ignore[no-untyped-def]
             continue
         if lowest == NOBODY or row.instance < rows.state[lowest].instance:
             lowest = index
-        if row.instance > fleet.last_routed and (
-            following == NOBODY or row.instance < rows.state[following].instance
-        ):
+        if row.instance > fleet.last_routed and (following == NOBODY or row.instance < rows.state[following].instance):
             following = index
     chosen = lowest if following == NOBODY else following
     fleet.last_routed = rows.state[chosen].instance

@@ -1,0 +1,185 @@
+"""What the simulation takes, from a plan: the requests, one replica, and the times in which instances come and go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from ferry.artefacts import Assessment, Plan, TraceFacts, read
+from ferry.catalog import instance_types, prices
+from ferry.catalog.instance_types import InstanceType
+from ferry.catalog.prices import Price
+from ferry.errors import CatalogError, PlanError
+from ferry.planning import memory
+from ferry.planning.demand import demand
+from ferry.planning.engines import planned
+from ferry.planning.iteration_time import iteration_time
+from ferry.planning.memory import Misfit
+from ferry.planning.roofline import Roofline
+from ferry.simulation import boot
+from ferry.simulation.fleet import FleetSettings
+from ferry.simulation.policies import Sizes
+from ferry.simulation.replica import ReplicaSettings
+from ferry.simulation.workload import Workload
+from ferry.traces import open_trace
+from stacks.settings import FleetSettings as StackFleet
+from stacks.settings import Settings
+
+A_MONDAY = datetime(2024, 1, 1)  # noqa: DTZ001  (the site's time zone is put to it)
+BLOCK_TOKENS = 16
+"""Tokens of a block of KV cache: vLLM's default `--block-size` on NVIDIA GPUs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A plan's fleet, and the requests that it is to serve. `per_hour` of one instance, on demand and as Spot."""
+
+    plan: Plan
+    trace: str
+    started_at: datetime
+    workload: Workload
+    instance: InstanceType
+    replica: ReplicaSettings
+    fleet: FleetSettings
+    stack: StackFleet
+    sizes: Sizes
+    on_demand: Price
+    spot_per_hour: Decimal | None
+    notes: tuple[str, ...]
+
+    @property
+    def hours(self) -> float:
+        """From the first to the last arrival."""
+        return float(self.workload.arrival_s[-1] - self.workload.arrival_s[0]) / 3600
+
+
+def case_of(plan: Plan, plan_path: Path, *, trace: Path | None = None, initial: int | None = None) -> Case:
+    """Read the plan's requests, or those of `trace` instead, and compose the rest from the plan.
+
+    The fleet starts with `initial` instances, else with the plan's smallest size. Raises PlanError when there is no
+    trace or the plan's model does not fit its instances, and what reading a trace raises.
+    """
+    requests = _requests(plan, plan_path, trace)
+    instance = instance_types.find(plan.chosen.instance_type)
+    version = Settings.from_config(plan.config).model_versions[0]
+    sizes = Sizes(
+        min_size=version.fleet.min_size,
+        max_size=version.fleet.max_size,
+        initial=version.fleet.min_size if initial is None else initial,
+        time_zone=plan.location.time_zone,
+    )
+    weights = memory.weight_bytes(plan.serving_facts.model)
+    start_s = boot.seconds(weights, instance)
+    warm = version.fleet.warm_pool
+    fleet = FleetSettings(
+        initial_instances=sizes.initial,
+        start_s=start_s,
+        warm_pool_size=warm.min_size if warm else 0,
+        warm_start_s=boot.warm_seconds(weights, instance),
+        on_demand_base=version.fleet.on_demand_base,
+        spot_share=version.fleet.spot_percentage / 100,
+    )
+    return Case(
+        plan=plan,
+        trace=requests.label,
+        started_at=requests.started_at,
+        workload=requests.workload,
+        instance=instance,
+        replica=_replica(plan, instance),
+        fleet=fleet,
+        stack=version.fleet,
+        sizes=sizes,
+        on_demand=prices.on_demand(instance.name, plan.region),
+        spot_per_hour=_spot(instance.name, plan.region),
+        notes=(
+            *requests.notes,
+            "iterations take what the hardware's figures give: uncalibrated, off by up to 20 % where that was measured",
+            f"a new instance serves after {start_s:.0f} s (start, image, model, engine: assumed in parts)",
+            "instances are as many as are asked for: capacity and quotas are not simulated",
+        ),
+    )
+
+
+def with_spot(case: Case, share: float) -> Case:
+    """The same, with a share of Spot Instances above the on-demand base. Raises CatalogError without a Spot price."""
+    if share and case.spot_per_hour is None:
+        raise CatalogError(f"no Spot price of {case.instance.name} in {case.plan.region}; leave Spot out")
+    return replace(case, fleet=replace(case.fleet, spot_share=share))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Requests:
+    workload: Workload
+    label: str
+    started_at: datetime
+    notes: tuple[str, ...]
+
+
+def _requests(plan: Plan, plan_path: Path, given: Path | None) -> _Requests:
+    facts = plan.serving_facts.trace
+    if given is not None:
+        path, facts = given, None
+    elif facts is not None:
+        path = _trace_path(plan, plan_path, facts)
+    else:
+        raise PlanError(
+            f"{plan.serving} has no request trace: name one with --trace FILE, or under serving.requests in site.yaml"
+        )
+    with open_trace(
+        path,
+        columns=facts.columns if facts else None,
+        log_format=facts.log_format if facts else None,
+        paths=tuple(facts.paths) if facts else (),
+        label=path.name,
+    ) as opened:
+        workload = Workload(**opened.arrays()._asdict())
+        first_us = opened.database.rows("SELECT min(arrival_us) FROM requests")[0][0]
+        zone = ZoneInfo("UTC") if opened.zoned else ZoneInfo(plan.location.time_zone)
+        notes: tuple[str, ...] = ()
+        if opened.layout.relative:
+            started_at = A_MONDAY.replace(tzinfo=zone)
+            notes = ("the trace has no dates: schedules take it as if it began on a Monday at midnight",)
+        else:
+            started_at = datetime.fromtimestamp(first_us / 1e6, UTC)
+            if not opened.zoned:
+                started_at = started_at.replace(tzinfo=zone)
+    return _Requests(workload=workload, label=path.name, started_at=started_at, notes=notes)
+
+
+def _trace_path(plan: Plan, plan_path: Path, facts: TraceFacts) -> Path:
+    """Where the trace lies: it is named relative to the site.yaml, the first file that an assessment is made from."""
+    assessment_path = plan_path.parent / plan.made_from[0].path
+    if not assessment_path.is_file():
+        raise PlanError(f"{assessment_path}, which says where the trace lies, is not there any more: use --trace FILE")
+    assessment = read(Assessment, assessment_path, force=True)
+    path = (assessment_path.parent / assessment.made_from[0].path).parent / facts.file
+    if not path.is_file():
+        raise PlanError(f"the trace {facts.file} is not there any more: name it with --trace FILE")
+    return path
+
+
+def _replica(plan: Plan, instance: InstanceType) -> ReplicaSettings:
+    serving = plan.serving_facts
+    engine = Settings.from_config(plan.config).model_versions[0].engine
+    placed = memory.fit(serving.model, planned(serving.engine), instance, engine.max_model_tokens)
+    if isinstance(placed, Misfit):
+        raise PlanError(f"{instance.name}: {placed.reason}; plan again with ferry plan")
+    roofline = Roofline(serving.model, instance, placed.tensor_parallel, demand(serving).tokens)
+    return ReplicaSettings(
+        iteration_time=iteration_time(roofline, engine.max_sequences),
+        max_sequences=engine.max_sequences,
+        max_batched_tokens=max(memory.tokens_per_step(instance), engine.max_sequences),
+        kv_blocks=max(1, placed.kv_tokens // BLOCK_TOKENS),
+        block_tokens=BLOCK_TOKENS,
+        max_model_len=engine.max_model_tokens,
+    )
+
+
+def _spot(instance_type: str, region: str) -> Decimal | None:
+    try:
+        return prices.spot(instance_type, region).per_hour
+    except CatalogError:
+        return None

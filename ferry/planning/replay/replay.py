@@ -1,0 +1,112 @@
+"""`simulate`: what the plan's own policy, and those that Ferry ships, do with the site's requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ferry.artefacts import Outcome, Plan, Simulation, now, read, upstream
+from ferry.planning.replay import batch_limits
+from ferry.planning.replay.case import Case, case_of, with_spot
+from ferry.planning.replay.outcome import outcome
+from ferry.simulation import policies, policy_file
+from ferry.simulation.autoscaler import compile_spec
+from ferry.simulation.engine import simulate
+from ferry.simulation.result import Result
+from ferry.simulation.scaling_spec import ScalingSpec
+
+DAY_S = 86_400.0
+HORIZON = 2.0
+"""How long schedules go on, in lengths of the trace and a day: a fleet that is too small works off its queue late."""
+PLANNED = "plan"
+EVERY = (PLANNED, *policies.SHIPPED)
+Progress = Callable[[str], None]
+
+
+def replay(
+    plan_path: Path,
+    *,
+    names: Sequence[str] = EVERY,
+    trace: Path | None = None,
+    stretch: float = 1.0,
+    load: float = 1.0,
+    initial: int | None = None,
+    spot_share: float | None = None,
+    seed: int = 0,
+    with_batch_limits: bool = True,
+    force: bool = False,
+    artefact_folder: Path | None = None,
+    progress: Progress = lambda what: None,
+) -> tuple[Simulation, dict[str, Result]]:
+    """Replay the requests against the plan's fleet under each policy of `names`: "plan", a shipped one, or a file.
+
+    `stretch` multiplies the time between arrivals, `load` the number of requests (copies are shifted at random, by
+    `seed`). Writes nothing. Raises what reading the plan, its trace and a policy raise.
+    """
+    plan = read(Plan, plan_path, force=force)
+    progress("reading the requests")
+    case = case_of(plan, plan_path, trace=trace, initial=initial)
+    notes = list(case.notes)
+    if spot_share is not None:
+        case = with_spot(case, spot_share)
+        notes.append("no Spot Instance is interrupted: no rate is known for this type")
+    workload = case.workload
+    if load != 1.0:
+        workload = workload.scaled(load, seed)
+        notes.append(f"{load:g} times the trace's requests; copies shifted by up to a minute, seed {seed}")
+    if stretch != 1.0:
+        workload = workload.stretched(stretch)
+        notes.append(f"arrivals {stretch:g} times as far apart as in the trace")
+    case = replace(case, workload=workload)
+    outcomes: list[Outcome] = []
+    results: dict[str, Result] = {}
+    for name in names:
+        progress(f"policy {name}")
+        spec, said = _policy(name, case)
+        program = compile_spec(spec, start=case.started_at, horizon_s=HORIZON * case.hours * 3600 + DAY_S)
+        fleet = replace(case.fleet, initial_instances=program.initial_instances)
+        results[name] = simulate(workload, case.replica, fleet, program)
+        outcomes.append(outcome(name, said, spec, case, results[name]))
+    points = []
+    if with_batch_limits:
+        progress("batch limits")
+        points = batch_limits.batch_limits(case)
+    return (
+        Simulation(
+            schema_=Simulation.SCHEMA,
+            made_at=now(),
+            made_from=[upstream(plan_path, artefact_folder or plan_path.parent)],
+            site=plan.site,
+            serving=plan.serving,
+            region=plan.region,
+            instance_type=case.instance.name,
+            currency=case.on_demand.currency,
+            trace=case.trace,
+            hours=case.hours,
+            requests_per_s=len(workload) / (case.hours * 3600) if case.hours else 0.0,
+            outcomes=outcomes,
+            batch_limits=points,
+            best_batch_limit=batch_limits.best(points, plan.slo.tpot_p99_ms) if points else None,
+            assumptions=notes,
+        ),
+        results,
+    )
+
+
+def _policy(name: str, case: Case) -> tuple[ScalingSpec, str]:
+    if name == PLANNED:
+        scaling = case.stack.scaling
+        said = (
+            f"above {scaling.scale_out_above:g} add {scaling.scale_out_add}, below {scaling.scale_in_below:g} remove "
+            f"{scaling.scale_in_remove}, warm-up {scaling.warmup_seconds} s, {case.stack.min_size} to "
+            f"{case.stack.max_size} instances"
+        )
+        return policies.from_stack(case.stack, initial=case.sizes.initial), said
+    if name in policies.SHIPPED:
+        spec = policies.shipped(name, case.sizes)
+        return spec, (policies.SHIPPED[name].__doc__ or "").strip().rstrip(".")
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        return policy_file.read(path), path.name
+    return policies.shipped(name, case.sizes), ""
