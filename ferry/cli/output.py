@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+FILE_COLUMNS = 120
+"""Width of tables that go into a file or a pipe."""
 NO = 3
 """The exit code of an answer that is "no"."""
 
@@ -43,8 +46,24 @@ def counting(
     return lambda count, name: status.update(f"{what}: {count} {of}, {name}"), shown
 
 
+@contextmanager
+def working(what: str, *, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Show what a run is doing: beside a spinner on a terminal, a plain line for each step elsewhere."""
+    terminal = console(stderr=True)
+    if quiet:
+        yield lambda step: None
+    elif terminal.is_terminal:
+        with terminal.status(f"{what} ...") as status:
+            yield lambda step: status.update(f"{what}: {step}")
+    else:
+        yield lambda step: note(f"{what}: {step}", False)
+
+
 def console(*, stderr: bool = False) -> Console:
     """A terminal or a file, with colours only on the former."""
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    made = Console(stderr=stderr)
+    if made.is_terminal or "COLUMNS" in os.environ:
+        return made
+    return Console(stderr=stderr, width=FILE_COLUMNS)

@@ -135,7 +135,7 @@ def _reserve_gib(model: ModelFacts, instance: InstanceType, width: int) -> float
 
 
 def tokens_per_step(instance: InstanceType) -> int:
-    """Most tokens in an iteration: vLLM's default `max_num_batched_tokens` (engine/arg_utils.py, get_batch_defaults)."""
+    """Tokens in an iteration: vLLM's default `max_num_batched_tokens` (engine/arg_utils.py, get_batch_defaults)."""
     large = instance.accelerator_memory_gib >= 70 and not instance.accelerator.name.startswith("A100")
     return 8192 if large else 2048
 

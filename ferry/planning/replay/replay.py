@@ -20,6 +20,12 @@ DAY_S = 86_400.0
 HORIZON = 2.0
 """How long schedules go on, in lengths of the trace and a day: a fleet that is too small works off its queue late."""
 PLANNED = "plan"
+FIXED = "none"
+_SAID = {
+    "article": "above 0.8 add 2, below 0.3 remove 1: the rule of the source article",
+    "target-tracking": "AWS's target tracking of the load",
+    "schedule": "the largest size from Monday to Friday, 8:00 to 20:00, else the smallest; looks at no metric",
+}
 EVERY = (PLANNED, *policies.SHIPPED)
 Progress = Callable[[str], None]
 
@@ -103,9 +109,11 @@ def _policy(name: str, case: Case) -> tuple[ScalingSpec, str]:
             f"{case.stack.max_size} instances"
         )
         return policies.from_stack(case.stack, initial=case.sizes.initial), said
+    if name == FIXED:
+        largest = replace(case.sizes, initial=case.sizes.max_size)
+        return policies.shipped(name, largest), f"{largest.initial} instances, always: what a server room has to have"
     if name in policies.SHIPPED:
-        spec = policies.shipped(name, case.sizes)
-        return spec, (policies.SHIPPED[name].__doc__ or "").strip().rstrip(".")
+        return policies.shipped(name, case.sizes), _SAID[name]
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         return policy_file.read(path), path.name
