@@ -153,6 +153,7 @@ def decide(
     warm = len(service_from_s) - pending - warming
 
     desired = _run_schedule(parameters, state, now_s, desired)
+    pending = max(pending, desired - warm - warming)  # those that the schedule has just asked for, too
     alarm_count = int(parameters[_ALARMS])
     samples = state[_STATE_HEADER + alarm_count :]
     seen = int(state[_SEEN]) + 1

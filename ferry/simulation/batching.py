@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from ferry.simulation.compiled import inlined, inner
+from ferry.simulation.compiled import inlined, part
 from ferry.simulation.state import NEVER, NOBODY
 
 
@@ -42,7 +42,7 @@ def blocks_of(tokens, engine):  # type: ignore[no-untyped-def]
     return (tokens + (1 << engine.block_shift) - 1) >> engine.block_shift
 
 
-@inner
+@part
 def decoding_blocks(row, residues, steps, engine):  # type: ignore[no-untyped-def]
     """Blocks that the decoding requests hold after `steps` more iterations."""
     mask = (1 << engine.block_shift) - 1
@@ -52,7 +52,7 @@ def decoding_blocks(row, residues, steps, engine):  # type: ignore[no-untyped-de
     return (row.computed + row.decoding * steps + padding) >> engine.block_shift
 
 
-@inner
+@part
 def steps_that_fit(row, residues, engine):  # type: ignore[no-untyped-def]
     """How many iterations of pure decoding the KV cache has blocks for."""
     mask = (1 << engine.block_shift) - 1
@@ -110,7 +110,7 @@ def enqueue(row, requests, request):  # type: ignore[no-untyped-def]
     row.waiting += 1
 
 
-@inner
+@part
 def preempt_last(row, finishing, residues, requests, engine):  # type: ignore[no-untyped-def]
     """Take the request that was admitted last out of the batch, and put it at the front of the queue."""
     if row.partial != NOBODY:

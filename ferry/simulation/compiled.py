@@ -12,14 +12,26 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import njit
-from numba.extending import register_jitable
+from numba.core import cgutils
+from numba.extending import intrinsic, register_jitable
+from numba.np.arrayobj import make_array
+
+OPTIONS = {"nogil": True, "error_model": "numpy"}
+NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""Calls from Python take as long to compile as the function itself, where there are many arrays."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def inner(function: Function) -> Function:
-    """Compile for calls from other compiled functions (and from tests); nothing is cached for it alone."""
-    compiled: Function = njit(nogil=True, error_model="numpy")(function)
+    """Compile for calls from other compiled functions, and from Python; nothing is cached for it alone."""
+    compiled: Function = njit(**OPTIONS)(function)
+    return compiled
+
+
+def part(function: Function) -> Function:
+    """Compile for calls from other compiled functions only."""
+    compiled: Function = njit(**OPTIONS, **NO_WRAPPERS)(function)
     return compiled
 
 
@@ -30,12 +42,28 @@ def helper(function: Function) -> Function:
 
 
 def inlined(function: Function) -> Function:
-    """Like `inner`, and put into each caller: for what runs for each request.
+    """Like `part`, and put into each caller: for what runs for each request.
 
     A call that is not inlined passes each array as seven values, which costs more than the call's own work.
     """
-    compiled: Function = njit(nogil=True, error_model="numpy", forceinline=True)(function)
+    compiled: Function = njit(forceinline=True, **OPTIONS, **NO_WRAPPERS)(function)
     return compiled
+
+
+@intrinsic
+def borrowed(_context, array):  # type: ignore[no-untyped-def]
+    """The array without its reference count, for as long as the caller keeps it.
+
+    With references to count, each view of an array costs two locked instructions.
+    """
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        view = make_array(signature.return_type)(context, builder, value=arguments[0])
+        view.meminfo = cgutils.get_null_value(view.meminfo.type)
+        view.parent = cgutils.get_null_value(view.parent.type)
+        return view._getvalue()
+
+    return array(array), generate
 
 
 def entry(function: Function) -> Function:
@@ -43,11 +71,10 @@ def entry(function: Function) -> Function:
 
     The function must refer to `sources_hash()` as a variable of an outer function: numba's key includes those.
     """
-    options = {"nogil": True, "error_model": "numpy"}
     try:
-        compiled: Function = njit(cache=True, **options)(function)
+        compiled: Function = njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # numba found no folder that it may write to
-        compiled = njit(**options)(function)
+        compiled = njit(**OPTIONS)(function)
     return compiled
 
 

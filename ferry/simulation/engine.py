@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import astuple
 from typing import Any, Literal, Protocol
 
@@ -11,16 +10,13 @@ import numpy as np
 from ferry.errors import InvalidField
 from ferry.simulation.autoscaler import decide
 from ferry.simulation.batching import compose, end_segment
-from ferry.simulation.compiled import entry, inner, sources_hash
+from ferry.simulation.compiled import borrowed, entry, part, sources_hash
 from ferry.simulation.fleet import FleetSettings
 from ferry.simulation.lifecycle import (
-    FLEET,
-    Settings,
     assign,
     assign_waiting,
     change_phases,
     end_instance,
-    launch,
     next_change,
     reach_desired,
 )
@@ -29,6 +25,7 @@ from ferry.simulation.result import Instances, Periods, Result
 from ferry.simulation.sampling import METRICS, PERIOD_S, sample, service_times
 from ferry.simulation.state import (
     EMPTY,
+    FLEET,
     IN_SERVICE,
     LAUNCHED,
     NEVER,
@@ -36,10 +33,16 @@ from ferry.simulation.state import (
     PERIOD,
     Engine,
     Requests,
-    empty_rows,
+    Rows,
+    Settings,
+    doubled,
+    rows,
 )
-from ferry.simulation.tournament import seed, update
+from ferry.simulation.tournament import update
 from ferry.simulation.workload import Floats, Workload
+
+DONE, NEEDS_ROOM, DESERTED = 0, 1, 2
+"""How the compiled loop ends: a result; with a full array, to be called again with a larger one; without instances."""
 
 PATIENCE_PERIODS = 14 * 24 * 60
 """Minutes that requests wait without any instance, after the last arrival, before the simulation gives up."""
@@ -59,9 +62,7 @@ class Policy(Protocol):
         """float64[any]: what `decide` changes from minute to minute."""
 
 
-def simulate(
-    workload: Workload, replica: ReplicaSettings, fleet: FleetSettings, policy: Policy | None = None
-) -> Result:
+def simulate(workload: Workload, replica: ReplicaSettings, fleet: FleetSettings, policy: Policy | None = None) -> Result:
     """Replay the workload until its last request is finished. Nothing is random: equal inputs give equal results.
 
     Without a policy the number of instances stays as it is (a lost Spot instance is replaced).
@@ -70,23 +71,32 @@ def simulate(
     if policy is None and fleet.initial_instances == 0:
         raise InvalidField("fleet: initial_instances is 0 and there is no scaling policy; give at least 1 instance")
     requests = _requests(workload)
-    rows = empty_rows(
-        1 << math.ceil(math.log2(max(1, fleet.initial_instances))), replica.max_sequences, replica.block_tokens
-    )
+    room = max(1, fleet.initial_instances)
+    state = rows(1 << (room - 1).bit_length(), replica.max_sequences, replica.block_tokens)
+    instances = np.zeros(room, LAUNCHED)
+    periods = np.zeros(int(workload.arrival_s[-1] / PERIOD_S) + 60, PERIOD)
     counters = np.zeros(1, FLEET)
-    nothing = np.empty(0)
-    instances, periods = _run(
-        requests,
-        _engine(replica),
-        _settings(fleet),
-        counters,
-        rows,
-        fleet.initial_instances,
-        nothing if policy is None else policy.parameters(),
-        nothing if policy is None else policy.initial_state(),
-        METRICS.index("load" if policy is None else policy.metric),
-    )
-    if counters[0]["waiting"]:
+    counters["desired"] = fleet.initial_instances
+    counters["open_requests"] = len(workload)
+    engine, settings = _engine(replica), _settings(fleet)
+    parameters, policy_state, metric = np.empty(0), np.empty(0), 0
+    if policy is not None:
+        parameters, policy_state = policy.parameters(), policy.initial_state()
+        metric = METRICS.index(policy.metric)
+    while True:
+        outcome = _run(
+            requests, engine, settings, counters, state, instances, periods, parameters, policy_state, metric
+        )
+        if outcome != NEEDS_ROOM:
+            break
+        counted = counters[0]
+        if counted["periods"] == len(periods):
+            periods = np.concatenate([periods, np.zeros_like(periods)])
+        if counted["launched"] == len(instances):
+            instances = np.concatenate([instances, np.zeros_like(instances)])
+        if counted["in_service"] + counted["pending"] + counted["draining"] == len(state.state):
+            state = doubled(state)
+    if outcome == DESERTED:
         raise InvalidField(
             f"fleet: {counters[0]['waiting']} requests wait at the gateway, no instance is left, and the policy launched "
             f"none in {PATIENCE_PERIODS // 1440} days after the last arrival; let its minimum be at least 1"
@@ -98,8 +108,8 @@ def simulate(
         instance=requests.instance,
         retries=requests.retries,
         end_s=float(counters[0]["end_s"]),
-        periods=Periods(**_columns(periods)),
-        instances=Instances(**_columns(instances)),
+        periods=Periods(**_columns(periods[: counters[0]["periods"]])),
+        instances=Instances(**_columns(instances[: counters[0]["launched"]])),
         preemptions=int(counters[0]["preemptions"]),
         iterations=int(counters[0]["iterations"]),
     )
@@ -154,30 +164,51 @@ def _settings(fleet: FleetSettings) -> Settings:
     )
 
 
-@inner
+@part
 def _loop(  # type: ignore[no-untyped-def]
-    requests, engine, settings, counters, rows, initial, parameters, policy_state, metric
+    owned_requests, engine, settings, counters, owned_rows, owned_instances, owned_periods, parameters, policy_state, metric
 ):
+    requests = Requests(
+        borrowed(owned_requests.arrival_s),
+        borrowed(owned_requests.input_tokens),
+        borrowed(owned_requests.output_tokens),
+        borrowed(owned_requests.cached_tokens),
+        borrowed(owned_requests.first_token_s),
+        borrowed(owned_requests.last_token_s),
+        borrowed(owned_requests.instance),
+        borrowed(owned_requests.retries),
+        borrowed(owned_requests.following),
+        borrowed(owned_requests.admission),
+        borrowed(owned_requests.generated),
+    )
+    rows = Rows(
+        borrowed(owned_rows.state),
+        borrowed(owned_rows.finishing),
+        borrowed(owned_rows.prompts),
+        borrowed(owned_rows.residues),
+        borrowed(owned_rows.due_key),
+        borrowed(owned_rows.due_winner),
+        borrowed(owned_rows.route_key),
+        borrowed(owned_rows.route_winner),
+        borrowed(owned_rows.scratch_s),
+    )
+    instances = borrowed(owned_instances)
+    periods = borrowed(owned_periods)
     fleet = counters[0]
-    instances = np.empty(max(1, initial), dtype=LAUNCHED)
-    periods = np.empty(64, dtype=PERIOD)
-    seed(rows.due_key, rows.due_winner)
-    seed(rows.route_key, rows.route_winner)
-    fleet.desired = initial
-    for _ in range(initial):
-        rows, instances = launch(0.0, fleet, rows, instances, settings, True)
     count = len(requests.arrival_s)
-    open_requests = count
-    upcoming = 0
-    period_count = 0
-    without_instance = 0
-    change_s = next_change(fleet, rows, settings)
-    while open_requests > 0:
-        period_end_s = PERIOD_S * (period_count + 1)
-        now_s = min(period_end_s, change_s)
-        if upcoming < count:
-            now_s = min(now_s, requests.arrival_s[upcoming])
-        # Engines, up to the end of the segments that end now. The next segments start after all else of this time.
+    while fleet.open_requests > 0:
+        if fleet.in_service + fleet.pending != fleet.desired:
+            if not reach_desired(fleet.now_s, fleet, rows, instances, settings):
+                return NEEDS_ROOM
+            fleet.change_s = next_change(fleet, rows, settings)
+            assign_waiting(fleet.now_s, fleet, rows, requests, engine, settings)
+        # At one time: ends of iterations, changes of instances, the end of a period, arrivals, starts of iterations.
+        period_end_s = PERIOD_S * (fleet.periods + 1)
+        now_s = min(period_end_s, fleet.change_s)
+        is_arrival = fleet.upcoming < count and requests.arrival_s[fleet.upcoming] < now_s
+        if is_arrival:
+            now_s = requests.arrival_s[fleet.upcoming]
+        fleet.now_s = now_s
         while True:
             index = rows.due_winner[1]
             due_s = rows.due_key[index]
@@ -193,7 +224,7 @@ def _loop(  # type: ignore[no-untyped-def]
                     row, rows.finishing[index], rows.prompts[index], rows.residues[index], requests, engine
                 )
                 if finished > 0:
-                    open_requests -= finished
+                    fleet.open_requests -= finished
                     fleet.end_s = due_s
                     if row.phase == IN_SERVICE:
                         rows.route_key[index] -= finished << 32
@@ -211,55 +242,46 @@ def _loop(  # type: ignore[no-untyped-def]
             )
             rows.due_key[index] = row.end_s
             update(rows.due_key, rows.due_winner, index)
-        if open_requests == 0:
+        if is_arrival:
+            request = fleet.upcoming
+            fleet.upcoming += 1
+            if requests.input_tokens[request] + requests.output_tokens[request] > engine.longest:
+                requests.first_token_s[request] = np.nan
+                requests.last_token_s[request] = np.nan
+                requests.instance[request] = NOBODY
+                fleet.open_requests -= 1
+            else:
+                assign(request, now_s, fleet, rows, requests, engine, settings)
+        elif fleet.open_requests == 0:
             break
-        if now_s == change_s:
+        elif now_s == fleet.change_s:
             change_phases(now_s, fleet, rows, requests, instances, engine, settings)
-            rows, instances = reach_desired(now_s, fleet, rows, instances, settings)
-        if now_s == period_end_s:
-            if period_count == len(periods):
-                longer = np.empty(2 * period_count, dtype=PERIOD)
-                longer[:period_count] = periods
-                periods = longer
-            period = periods[period_count]
-            period_count += 1
+            fleet.change_s = next_change(fleet, rows, settings)
+        else:
+            if fleet.periods == len(periods):
+                return NEEDS_ROOM
+            period = periods[fleet.periods]
+            fleet.periods += 1
             sample(period, now_s, fleet, rows, requests, engine)
             if len(parameters) > 0:
-                datapoint = period.load if metric == 0 else period.kv_use if metric == 1 else period.utilisation
                 fleet.desired = decide(
                     parameters,
                     policy_state,
                     now_s,
-                    datapoint,
+                    period.load if metric == 0 else period.kv_use if metric == 1 else period.utilisation,
                     fleet.desired,
-                    service_times(fleet, rows, instances),
+                    service_times(rows.scratch_s, fleet, rows, instances),
                     fleet.draining,
                 )
-                rows, instances = reach_desired(now_s, fleet, rows, instances, settings)
             period.desired = fleet.desired
-            is_deserted = upcoming == count and fleet.in_service + fleet.pending + fleet.draining == 0
-            without_instance = without_instance + 1 if is_deserted else 0
-            if without_instance > PATIENCE_PERIODS:
-                return instances[: fleet.launched], periods[:period_count]
-        if now_s == change_s or now_s == period_end_s:
-            if fleet.waiting > 0:
-                # Instances that need no time to start.
-                assign_waiting(now_s, fleet, rows, requests, engine, settings)
-            change_s = next_change(fleet, rows, settings)
-        while upcoming < count and requests.arrival_s[upcoming] == now_s:
-            if requests.input_tokens[upcoming] + requests.output_tokens[upcoming] > engine.longest:
-                requests.first_token_s[upcoming] = np.nan
-                requests.last_token_s[upcoming] = np.nan
-                requests.instance[upcoming] = NOBODY
-                open_requests -= 1
-            else:
-                assign(upcoming, now_s, fleet, rows, requests, engine, settings)
-            upcoming += 1
+            if fleet.upcoming == count and fleet.in_service + fleet.pending + fleet.draining == 0:
+                fleet.deserted_periods += 1
+                if fleet.deserted_periods > PATIENCE_PERIODS:
+                    return DESERTED
     for index in range(len(rows.state)):
-        row = rows.state[index]
-        if row.phase != EMPTY:
+        if rows.state[index].phase != EMPTY:
             end_instance(index, fleet.end_s, fleet, rows, instances)
-    return instances[: fleet.launched], periods[:period_count]
+    return DONE
 
 
 def _compiled_under(sources: str) -> Any:
@@ -267,10 +289,12 @@ def _compiled_under(sources: str) -> Any:
 
     @entry
     def run(  # type: ignore[no-untyped-def]
-        requests, engine, settings, counters, rows, initial, parameters, policy_state, metric
+        requests, engine, settings, fleet, rows, instances, periods, parameters, policy_state, metric
     ):
         sources  # noqa: B018  (a variable of the outer function is part of numba's key)
-        return _loop(requests, engine, settings, counters, rows, initial, parameters, policy_state, metric)
+        return _loop(
+            requests, engine, settings, fleet, rows, instances, periods, parameters, policy_state, metric
+        )
 
     return run
 

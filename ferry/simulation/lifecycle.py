@@ -3,63 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ferry.simulation.batching import enqueue, shorten
-from ferry.simulation.compiled import inlined, inner
+from ferry.simulation.compiled import inlined, part
 from ferry.simulation.fleet import SPOT_NOTICE_S
 from ferry.simulation.state import (
     DRAINING,
     EMPTY,
     IN_SERVICE,
-    LAUNCHED,
     NEVER,
     NOBODY,
     PENDING,
     UNROUTABLE,
-    empty_rows,
 )
-from ferry.simulation.tournament import seed, update
+from ferry.simulation.tournament import update
 
-FLEET = np.dtype(
-    [
-        ("in_service", np.int64),
-        ("pending", np.int64),
-        ("draining", np.int64),
-        ("desired", np.int64),
-        ("launched", np.int64),
-        ("last_routed", np.int64),
-        ("notices_given", np.int64),
-        ("preemptions", np.int64),
-        ("iterations", np.int64),
-        # The gateway's queue.
-        ("head", np.int32),
-        ("tail", np.int32),
-        ("waiting", np.int32),
-        ("end_s", np.float64),
-    ],
-    align=True,
-)
-"""The fleet's counters, as one record."""
-
-
-class Settings(NamedTuple):
-    """FleetSettings as numbers; warm_ready_s: float64[warm_pool_size], when each warm instance can be taken."""
-
-    is_round_robin: bool
-    start_s: float
-    warm_start_s: float
-    warm_ready_s: NDArray[np.float64]
-    deregistration_delay_s: float
-    on_demand_base: int
-    spot_share: float
-    notices_s: NDArray[np.float64]
-
-
-@inner
+@part
 def next_in_turn(fleet, rows):  # type: ignore[no-untyped-def]
     """Row of the instance in service whose id follows the last one used, else of the lowest id."""
     following = NOBODY
@@ -70,7 +31,9 @@ def next_in_turn(fleet, rows):  # type: ignore[no-untyped-def]
             continue
         if lowest == NOBODY or row.instance < rows.state[lowest].instance:
             lowest = index
-        if row.instance > fleet.last_routed and (following == NOBODY or row.instance < rows.state[following].instance):
+        if row.instance > fleet.last_routed and (
+            following == NOBODY or row.instance < rows.state[following].instance
+        ):
             following = index
     chosen = lowest if following == NOBODY else following
     fleet.last_routed = rows.state[chosen].instance
@@ -102,7 +65,7 @@ def assign(request, now_s, fleet, rows, requests, engine, settings):  # type: ig
         update(rows.due_key, rows.due_winner, index)
 
 
-@inner
+@part
 def assign_waiting(now_s, fleet, rows, requests, engine, settings):  # type: ignore[no-untyped-def]
     """Give out what waits at the gateway, in its order."""
     while fleet.waiting > 0 and fleet.in_service > 0:
@@ -112,7 +75,7 @@ def assign_waiting(now_s, fleet, rows, requests, engine, settings):  # type: ign
         assign(request, now_s, fleet, rows, requests, engine, settings)
 
 
-@inner
+@part
 def end_instance(index, now_s, fleet, rows, instances):  # type: ignore[no-untyped-def]
     """The instance is gone; its row is free."""
     row = rows.state[index]
@@ -132,7 +95,7 @@ def end_instance(index, now_s, fleet, rows, instances):  # type: ignore[no-untyp
     update(rows.route_key, rows.route_winner, index)
 
 
-@inner
+@part
 def enter_service(index, now_s, fleet, rows, instances):  # type: ignore[no-untyped-def]
     """A pending instance takes requests from now on."""
     row = rows.state[index]
@@ -144,7 +107,7 @@ def enter_service(index, now_s, fleet, rows, instances):  # type: ignore[no-unty
     update(rows.route_key, rows.route_winner, index)
 
 
-@inner
+@part
 def drain(index, now_s, delay_s, fleet, rows, instances):  # type: ignore[no-untyped-def]
     """An instance in service takes no more requests, and ends when its last is finished, or after `delay_s`."""
     row = rows.state[index]
@@ -159,43 +122,48 @@ def drain(index, now_s, delay_s, fleet, rows, instances):  # type: ignore[no-unt
     update(rows.route_key, rows.route_winner, index)
 
 
-@inner
-def take_back(index, now_s, rows, requests):  # type: ignore[no-untyped-def]
-    """End the iteration in flight without result. Returns the instance's requests, in the order to begin them anew."""
+@part
+def take_back(index, now_s, fleet, rows, requests):  # type: ignore[no-untyped-def]
+    """End the iteration in flight without result, and let the instance's requests wait at the gateway to begin anew."""
     row = rows.state[index]
     if rows.due_key[index] != NEVER and not row.starting:
         row.busy_s += now_s - row.started_s
-    taken = np.empty(row.outstanding, dtype=np.int64)
-    count = 0
-    for entry in range(row.decoding):
-        taken[count] = rows.finishing[index, entry] & 0xFFFFFFFF
-        count += 1
+    running = rows.finishing[index]
+    count = row.decoding
+    for entry in range(count):
+        running[entry] &= 0xFFFFFFFF
     for entry in range(row.ending_prompts):
-        taken[count] = rows.prompts[index, entry]
+        running[count] = rows.prompts[index, entry]
         count += 1
     if row.partial != NOBODY:
-        taken[count] = row.partial
+        running[count] = row.partial
         count += 1
     for entry in range(1, count):  # by admission
-        request = taken[entry]
+        request = running[entry]
         at = entry
-        while at > 0 and requests.admission[taken[at - 1]] > requests.admission[request]:
-            taken[at] = taken[at - 1]
+        while at > 0 and requests.admission[running[at - 1]] > requests.admission[request]:
+            running[at] = running[at - 1]
             at -= 1
-        taken[at] = request
+        running[at] = request
+    for entry in range(count):
+        begin_anew(running[entry], fleet, requests)
     request = row.head
     for _ in range(row.waiting):
-        taken[count] = request
-        request = requests.following[request]
-        count += 1
-    for request in taken:
-        requests.generated[request] = 0
-        requests.cached_tokens[request] = 0
-        requests.retries[request] += 1
-    return taken
+        following = requests.following[request]
+        begin_anew(request, fleet, requests)
+        request = following
 
 
-@inner
+@part
+def begin_anew(request, fleet, requests):  # type: ignore[no-untyped-def]
+    """Let a request wait at the gateway as if it had just come; it is counted as a retry."""
+    requests.generated[request] = 0
+    requests.cached_tokens[request] = 0
+    requests.retries[request] += 1
+    enqueue(fleet, requests, request)
+
+
+@part
 def row_of(phase, until_s, rows):  # type: ignore[no-untyped-def]
     """Row of the instance of the lowest id in `phase` whose time has come, or NOBODY."""
     found = NOBODY
@@ -207,7 +175,7 @@ def row_of(phase, until_s, rows):  # type: ignore[no-untyped-def]
     return found
 
 
-@inner
+@part
 def newest(phase, rows):  # type: ignore[no-untyped-def]
     """Row of the instance of the highest id in `phase`; there is one."""
     found = NOBODY
@@ -218,7 +186,7 @@ def newest(phase, rows):  # type: ignore[no-untyped-def]
     return found
 
 
-@inner
+@part
 def oldest_spot(rows, instances):  # type: ignore[no-untyped-def]
     """Row of the Spot instance in service of the lowest id, or NOBODY."""
     found = NOBODY
@@ -230,7 +198,7 @@ def oldest_spot(rows, instances):  # type: ignore[no-untyped-def]
     return found
 
 
-@inner
+@part
 def change_phases(now_s, fleet, rows, requests, instances, engine, settings):  # type: ignore[no-untyped-def]
     """What is due: into service, ends of draining, Spot notices; each by id."""
     while True:
@@ -243,10 +211,8 @@ def change_phases(now_s, fleet, rows, requests, instances, engine, settings):  #
         index = row_of(DRAINING, now_s, rows)
         if index == NOBODY:
             break
-        taken = take_back(index, now_s, rows, requests)
+        take_back(index, now_s, fleet, rows, requests)
         end_instance(index, now_s, fleet, rows, instances)
-        for request in taken:
-            enqueue(fleet, requests, request)
         assign_waiting(now_s, fleet, rows, requests, engine, settings)
     while fleet.notices_given < len(settings.notices_s) and settings.notices_s[fleet.notices_given] <= now_s:
         fleet.notices_given += 1
@@ -255,7 +221,7 @@ def change_phases(now_s, fleet, rows, requests, instances, engine, settings):  #
             drain(index, now_s, SPOT_NOTICE_S, fleet, rows, instances)
 
 
-@inner
+@part
 def next_change(fleet, rows, settings):  # type: ignore[no-untyped-def]
     """When `change_phases` has something to do next, in s."""
     time_s = NEVER
@@ -268,23 +234,7 @@ def next_change(fleet, rows, settings):  # type: ignore[no-untyped-def]
     return time_s
 
 
-@inner
-def doubled(rows):  # type: ignore[no-untyped-def]
-    """Twice as many rows, with what the first half has."""
-    count, max_sequences = rows.finishing.shape
-    larger = empty_rows(2 * count, max_sequences, rows.residues.shape[1])
-    larger.state[:count] = rows.state
-    larger.finishing[:count] = rows.finishing
-    larger.prompts[:count] = rows.prompts
-    larger.residues[:count] = rows.residues
-    larger.due_key[:count] = rows.due_key
-    larger.route_key[:count] = rows.route_key
-    seed(larger.due_key, larger.due_winner)
-    seed(larger.route_key, larger.route_winner)
-    return larger
-
-
-@inner
+@part
 def is_next_on_demand(fleet, rows, instances, settings):  # type: ignore[no-untyped-def]
     """Whether the group launches an on-demand instance next."""
     base = min(settings.on_demand_base, fleet.desired)
@@ -297,31 +247,28 @@ def is_next_on_demand(fleet, rows, instances, settings):  # type: ignore[no-unty
     return have < wanted
 
 
-@inner
-def launch(now_s, fleet, rows, instances, settings, is_initial):  # type: ignore[no-untyped-def]
-    """Launch one instance. Returns rows and instances, larger ones when these were full."""
+@part
+def launch(now_s, fleet, rows, instances, settings):  # type: ignore[no-untyped-def]
+    """Launch one instance. Returns False, and does nothing, when there is no room for it in the arrays."""
     index = 0
     while index < len(rows.state) and rows.state[index].phase != EMPTY:
         index += 1
-    if index == len(rows.state):
-        rows = doubled(rows)
-    if fleet.launched == len(instances):
-        longer = np.empty(2 * len(instances), dtype=LAUNCHED)
-        longer[: len(instances)] = instances
-        instances = longer
-    row = rows.state[index]
-    row.instance = fleet.launched
-    fleet.launched += 1
-    is_spot = not is_next_on_demand(fleet, rows, instances, settings)
-    instances[row.instance].launched_s = now_s
-    instances[row.instance].is_spot = is_spot
+    if index == len(rows.state) or fleet.launched == len(instances):
+        return False
+    instance = instances[fleet.launched]
+    instance.launched_s = now_s
+    instance.is_spot = not is_next_on_demand(fleet, rows, instances, settings)
     start_s = settings.start_s
-    if not is_spot:
+    if now_s == 0.0:
+        start_s = 0.0  # the initial ones, of before the trace
+    elif not instance.is_spot:
         for warm in range(len(settings.warm_ready_s)):
             if settings.warm_ready_s[warm] <= now_s:
                 settings.warm_ready_s[warm] = now_s + settings.start_s
                 start_s = settings.warm_start_s
                 break
+    row = rows.state[index]
+    row.instance = fleet.launched
     row.phase = PENDING
     row.until_s = now_s + start_s
     row.iterations = 0
@@ -340,21 +287,27 @@ def launch(now_s, fleet, rows, instances, settings, is_initial):  # type: ignore
     row.last_start_s = now_s
     row.busy_s = 0.0
     row.busy_before_s = 0.0
-    rows.residues[index, :] = 0
+    for residue in range(rows.residues.shape[1]):
+        rows.residues[index, residue] = 0
+    fleet.launched += 1
     fleet.pending += 1
-    if is_initial or start_s == 0.0:
+    if start_s == 0.0:
         enter_service(index, now_s, fleet, rows, instances)
-    return rows, instances
+    return True
 
 
-@inner
+@part
 def reach_desired(now_s, fleet, rows, instances, settings):  # type: ignore[no-untyped-def]
-    """Launch or end instances until as many as desired are pending and in service. Returns as `launch`."""
+    """Launch or end instances until as many as desired are pending and in service.
+
+    Returns False when the arrays have no room for another instance: with larger ones, it goes on.
+    """
     while fleet.in_service + fleet.pending < fleet.desired:
-        rows, instances = launch(now_s, fleet, rows, instances, settings, False)
+        if not launch(now_s, fleet, rows, instances, settings):
+            return False
     while fleet.in_service + fleet.pending > fleet.desired:
         if fleet.pending > 0:
             end_instance(newest(PENDING, rows), now_s, fleet, rows, instances)
         else:
             drain(newest(IN_SERVICE, rows), now_s, settings.deregistration_delay_s, fleet, rows, instances)
-    return rows, instances
+    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ferry.simulation.batching import blocks_of, boundary, decoding_blocks, first_boundary_from
-from ferry.simulation.compiled import inner
+from ferry.simulation.compiled import part
 from ferry.simulation.state import DRAINING, IN_SERVICE, NEVER, NOBODY, PENDING
 
 PERIOD_S = 60.0
@@ -14,7 +14,7 @@ PERIOD_S = 60.0
 METRICS = ("load", "kv_use", "utilisation")
 
 
-@inner
+@part
 def used_blocks(row, is_running, now_s, prompts, residues, requests, engine):  # type: ignore[no-untyped-def]
     """Blocks that the batch holds at `now_s`, with those of the iteration in flight."""
     steps = 0
@@ -30,7 +30,7 @@ def used_blocks(row, is_running, now_s, prompts, residues, requests, engine):  #
     return used
 
 
-@inner
+@part
 def sample(period, now_s, fleet, rows, requests, engine):  # type: ignore[no-untyped-def]
     """Fill one entry of the periods, but for `desired`."""
     running = 0
@@ -67,10 +67,9 @@ def sample(period, now_s, fleet, rows, requests, engine):  # type: ignore[no-unt
     period.utilisation = utilisation / serving
 
 
-@inner
-def service_times(fleet, rows, instances):  # type: ignore[no-untyped-def]
-    """float64[pending + in service]: when each of these instances comes or came into service, in s."""
-    times = np.empty(fleet.pending + fleet.in_service)
+@part
+def service_times(times, fleet, rows, instances):  # type: ignore[no-untyped-def]
+    """float64[pending + in service], in `times`: when each of these instances comes or came into service, in s."""
     count = 0
     for index in range(len(rows.state)):
         row = rows.state[index]
@@ -80,4 +79,4 @@ def service_times(fleet, rows, instances):  # type: ignore[no-untyped-def]
         elif row.phase == IN_SERVICE:
             times[count] = instances[row.instance].in_service_s
             count += 1
-    return times
+    return times[:count]

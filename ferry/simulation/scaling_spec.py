@@ -181,22 +181,18 @@ class ScalingSpec:
         return ()
 
     def _check_thresholds(self) -> None:
-        out = [alarm.threshold for alarm, up in self._alarmed if up]
-        in_ = [alarm.threshold for alarm, up in self._alarmed if not up]
+        out: list[float] = []
+        in_: list[float] = []
+        for policy in self.policies:
+            if isinstance(policy, TargetTracking) or _exact(policy):
+                continue
+            for low, high, adjustment in _reach(policy):
+                if adjustment > 0:
+                    out.append(low)
+                elif adjustment < 0:
+                    in_.append(high)
         if out and in_:
             _check("scaling", scaling_rules.scaling_thresholds(scale_out_above=min(out), scale_in_below=max(in_)))
-
-    @property
-    def _alarmed(self) -> list[tuple[AlarmSpec, bool]]:
-        """Alarms of step and simple policies that change the size by a number, and whether they enlarge it."""
-        found = []
-        for policy in self.policies:
-            if isinstance(policy, TargetTracking) or policy.adjustment_type == "ExactCapacity":
-                continue
-            found += [
-                (policy.alarm, up) for up in (True, False) if any((x > 0) == up and x for x in _adjustments(policy))
-            ]
-        return found
 
     @property
     def _grows(self) -> bool:
@@ -215,6 +211,21 @@ def _adjustments(policy: StepPolicy | SimplePolicy) -> list[int]:
     if isinstance(policy, SimplePolicy):
         return [policy.adjustment]
     return [step.adjustment for step in policy.steps]
+
+
+def _reach(policy: StepPolicy | SimplePolicy) -> list[tuple[float, float, int]]:
+    """Metric values from and to which each adjustment is made."""
+    threshold = policy.alarm.threshold
+    if isinstance(policy, SimplePolicy):
+        return [(threshold, threshold, policy.adjustment)]
+    return [
+        (
+            -math.inf if step.lower_bound is None else threshold + step.lower_bound,
+            math.inf if step.upper_bound is None else threshold + step.upper_bound,
+            step.adjustment,
+        )
+        for step in policy.steps
+    ]
 
 
 def _exact(policy: StepPolicy | SimplePolicy) -> bool:

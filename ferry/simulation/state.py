@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ferry.simulation.compiled import inner
+from ferry.simulation.tournament import winners
 
 EMPTY, PENDING, IN_SERVICE, DRAINING = 0, 1, 2, 3
 """Phases of a row's instance."""
@@ -95,6 +95,35 @@ PERIOD = np.dtype(
 )
 
 
+FLEET = np.dtype(
+    [
+        ("now_s", np.float64),
+        ("change_s", np.float64),
+        ("end_s", np.float64),
+        ("upcoming", np.int64),
+        ("open_requests", np.int64),
+        ("periods", np.int64),
+        ("deserted_periods", np.int64),
+        ("in_service", np.int64),
+        ("pending", np.int64),
+        ("draining", np.int64),
+        ("desired", np.int64),
+        ("launched", np.int64),
+        ("last_routed", np.int64),
+        ("notices_given", np.int64),
+        ("preemptions", np.int64),
+        ("iterations", np.int64),
+        # The gateway's queue.
+        ("head", np.int32),
+        ("tail", np.int32),
+        ("waiting", np.int32),
+    ],
+    align=True,
+)
+"""The run: how far it is, how many instances there are. change_s: when instances change next; end_s: the last finish;
+upcoming: the next request to arrive; open_requests: those not finished or refused; periods: how many have ended."""
+
+
 class Requests(NamedTuple):
     """Arrays of length N. `following` chains the queues; `admission` orders what an instance has admitted."""
 
@@ -109,6 +138,19 @@ class Requests(NamedTuple):
     following: NDArray[np.int32]
     admission: NDArray[np.int32]
     generated: NDArray[np.int32]
+
+
+class Settings(NamedTuple):
+    """FleetSettings as numbers; warm_ready_s: float64[warm_pool_size], when each warm instance can be taken."""
+
+    is_round_robin: bool
+    start_s: float
+    warm_start_s: float
+    warm_ready_s: NDArray[np.float64]
+    deregistration_delay_s: float
+    on_demand_base: int
+    spot_share: float
+    notices_s: NDArray[np.float64]
 
 
 class Engine(NamedTuple):
@@ -147,21 +189,31 @@ class Rows(NamedTuple):
     due_winner: NDArray[np.int32]
     route_key: NDArray[np.int64]
     route_winner: NDArray[np.int32]
+    scratch_s: NDArray[np.float64]
 
 
-@inner
-def empty_rows(count, max_sequences, block_tokens):  # type: ignore[no-untyped-def]
+def rows(count: int, max_sequences: int, block_tokens: int) -> Rows:
     """`count` rows, a power of two, without instances."""
-    state = np.zeros(count, dtype=ROW)
-    due_winner = np.empty(2 * count, dtype=np.int32)
-    route_winner = np.empty(2 * count, dtype=np.int32)
+    due_key = np.full(count, NEVER)
+    route_key = np.full(count, UNROUTABLE)
     return Rows(
-        state,
-        np.empty((count, max_sequences), dtype=np.int64),
-        np.empty((count, max_sequences), dtype=np.int32),
-        np.zeros((count, block_tokens), dtype=np.int32),
-        np.full(count, NEVER),
-        due_winner,
-        np.full(count, UNROUTABLE),
-        route_winner,
+        state=np.zeros(count, ROW),
+        finishing=np.zeros((count, max_sequences), np.int64),
+        prompts=np.zeros((count, max_sequences), np.int32),
+        residues=np.zeros((count, block_tokens), np.int32),
+        due_key=due_key,
+        due_winner=winners(due_key),
+        route_key=route_key,
+        route_winner=winners(route_key),
+        scratch_s=np.zeros(count),
     )
+
+
+def doubled(rows: Rows) -> Rows:
+    """Twice as many rows, with what the first half has."""
+    larger = Rows(*(np.concatenate([column, column]) for column in rows))
+    count = len(rows.state)
+    larger.state[count:] = np.zeros(count, ROW)
+    larger.due_key[count:] = NEVER
+    larger.route_key[count:] = UNROUTABLE
+    return larger._replace(due_winner=winners(larger.due_key), route_winner=winners(larger.route_key))

@@ -28,12 +28,17 @@ def high_alarm(policy: TargetTracking) -> AlarmSpec:
 
 
 def low_alarm(policy: TargetTracking) -> AlarmSpec:
-    """Below 70 % of the target, 15 of 15 minutes."""
+    """Below 70 % of the target, 15 of 15 minutes.
+
+    Missing data is not breaching, so that the policy "does not scale in … when the specified metric has insufficient
+    data": fourteen old datapoints and a silence would raise an alarm that takes missing data as missing.
+    """
     return AlarmSpec(
         threshold=float(Decimal(str(policy.target)) * LOW_SHARE),
         comparison="LessThanThreshold",
         evaluation_periods=15,
         datapoints_to_alarm=15,
+        treat_missing_data="notBreaching",
     )
 
 

@@ -6,20 +6,23 @@ lowest leaf of equal ones; `winner[n]` is the winner of nodes 2 n and 2 n + 1, a
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
-from ferry.simulation.compiled import inlined, inner
+from ferry.simulation.compiled import inlined
 
 
-@inner
-def seed(key, winner):  # type: ignore[no-untyped-def]
-    """Fill `winner`, int32[2 len(key)], from all keys."""
+def winners(key: NDArray[Any]) -> NDArray[np.int32]:
+    """int32[2 len(key)]: the tournament of all keys."""
     leaves = len(key)
-    for leaf in range(leaves):
-        winner[leaves + leaf] = leaf
+    winner = np.zeros(2 * leaves, dtype=np.int32)
+    winner[leaves:] = np.arange(leaves)
     for node in range(leaves - 1, 0, -1):
         left, right = winner[2 * node], winner[2 * node + 1]
         winner[node] = left if key[left] <= key[right] else right
+    return winner
 
 
 @inlined
