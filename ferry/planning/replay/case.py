@@ -155,7 +155,8 @@ def _trace_path(plan: Plan, plan_path: Path, facts: TraceFacts) -> Path:
     if not assessment_path.is_file():
         raise PlanError(f"{assessment_path}, which says where the trace lies, is not there any more: use --trace FILE")
     assessment = read(Assessment, assessment_path, force=True)
-    path = (assessment_path.parent / assessment.made_from[0].path).parent / facts.file
+    sites = [assessment_path.parent / source.path for source in assessment.made_from[:1]]
+    path = next((site.parent / facts.file for site in sites), Path(facts.file))
     if not path.is_file():
         raise PlanError(f"the trace {facts.file} is not there any more: name it with --trace FILE")
     return path
