@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
-from ferry.artefacts import Assessment, Plan, TraceFacts, read
+from ferry.artefacts import Assessment, Plan, read
 from ferry.catalog import instance_types, prices
 from ferry.catalog.instance_types import InstanceType
 from ferry.catalog.prices import Price
@@ -17,18 +16,17 @@ from ferry.planning import memory
 from ferry.planning.demand import demand
 from ferry.planning.engines import planned
 from ferry.planning.iteration_time import iteration_time
-from ferry.planning.memory import Misfit
+from ferry.planning.memory import Fit, Misfit
+from ferry.planning.replay.requests import Requests, read_requests, trace_of
 from ferry.planning.roofline import Roofline
 from ferry.simulation import boot
 from ferry.simulation.fleet import FleetSettings
 from ferry.simulation.policies import Sizes
 from ferry.simulation.replica import ReplicaSettings
 from ferry.simulation.workload import Workload
-from ferry.traces import open_trace
 from stacks.settings import FleetSettings as StackFleet
 from stacks.settings import Settings
 
-A_MONDAY = datetime(2024, 1, 1)  # noqa: DTZ001  (the site's time zone is put to it)
 BLOCK_TOKENS = 16
 """Tokens of a block of KV cache: vLLM's default `--block-size` on NVIDIA GPUs."""
 
@@ -110,56 +108,19 @@ def with_spot(case: Case, share: float) -> Case:
     return replace(case, fleet=replace(case.fleet, spot_share=share))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Requests:
-    workload: Workload
-    label: str
-    started_at: datetime
-    notes: tuple[str, ...]
-
-
-def _requests(plan: Plan, plan_path: Path, given: Path | None) -> _Requests:
+def _requests(plan: Plan, plan_path: Path, given: Path | None) -> Requests:
     facts = plan.serving_facts.trace
     if given is not None:
-        path, facts = given, None
-    elif facts is not None:
-        path = _trace_path(plan, plan_path, facts)
-    else:
+        return read_requests(given, None, plan.location.time_zone)
+    if facts is None:
         raise PlanError(
             f"{plan.serving} has no request trace: name one with --trace FILE, or under serving.requests in site.yaml"
         )
-    with open_trace(
-        path,
-        columns=facts.columns if facts else None,
-        log_format=facts.log_format if facts else None,
-        paths=tuple(facts.paths) if facts else (),
-        label=path.name,
-    ) as opened:
-        workload = Workload(**opened.arrays()._asdict())
-        first_us = opened.database.rows("SELECT min(arrival_us) FROM requests")[0][0]
-        zone = ZoneInfo("UTC") if opened.zoned else ZoneInfo(plan.location.time_zone)
-        notes: tuple[str, ...] = ()
-        if opened.layout.relative:
-            started_at = A_MONDAY.replace(tzinfo=zone)
-            notes = ("the trace has no dates: schedules take it as if it began on a Monday at midnight",)
-        else:
-            started_at = datetime.fromtimestamp(first_us / 1e6, UTC)
-            if not opened.zoned:
-                started_at = started_at.replace(tzinfo=zone)
-    return _Requests(workload=workload, label=path.name, started_at=started_at, notes=notes)
-
-
-def _trace_path(plan: Plan, plan_path: Path, facts: TraceFacts) -> Path:
-    """Where the trace lies: it is named relative to the site.yaml, the first file that an assessment is made from."""
     assessment_path = plan_path.parent / plan.made_from[0].path
     if not assessment_path.is_file():
         raise PlanError(f"{assessment_path}, which says where the trace lies, is not there any more: use --trace FILE")
-    assessment = read(Assessment, assessment_path, force=True)
-    sites = [assessment_path.parent / source.path for source in assessment.made_from[:1]]
-    path = next((site.parent / facts.file for site in sites), Path(facts.file))
-    if not path.is_file():
-        raise PlanError(f"the trace {facts.file} is not there any more: name it with --trace FILE")
-    return path
+    path = trace_of(read(Assessment, assessment_path, force=True), assessment_path, facts)
+    return read_requests(path, facts, plan.location.time_zone)
 
 
 def _replica(plan: Plan, instance: InstanceType) -> ReplicaSettings:
@@ -169,13 +130,18 @@ def _replica(plan: Plan, instance: InstanceType) -> ReplicaSettings:
     if isinstance(placed, Misfit):
         raise PlanError(f"{instance.name}: {placed.reason}; plan again with ferry plan")
     roofline = Roofline(serving.model, instance, placed.tensor_parallel, demand(serving).tokens)
+    return replica_of(roofline, placed, engine.max_sequences, engine.max_model_tokens)
+
+
+def replica_of(roofline: Roofline, placed: Fit, max_sequences: int, max_model_tokens: int) -> ReplicaSettings:
+    """One engine as the plan's nodes start it, from hardware figures."""
     return ReplicaSettings(
-        iteration_time=iteration_time(roofline, engine.max_sequences),
-        max_sequences=engine.max_sequences,
-        max_batched_tokens=max(memory.tokens_per_step(instance), engine.max_sequences),
+        iteration_time=iteration_time(roofline, max_sequences),
+        max_sequences=max_sequences,
+        max_batched_tokens=max(memory.tokens_per_step(roofline.instance), max_sequences),
         kv_blocks=max(1, placed.kv_tokens // BLOCK_TOKENS),
         block_tokens=BLOCK_TOKENS,
-        max_model_len=engine.max_model_tokens,
+        max_model_len=max_model_tokens,
     )
 
 
