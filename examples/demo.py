@@ -1,4 +1,4 @@
-"""The whole road on the example site: assess, plan, render, rehearse, report. `make demo` runs this.
+"""The whole road on the example site: assess, plan, simulate, cost, render, rehearse, report. `make demo` runs this.
 
 It works on a copy of the program in build/demo, so that it changes no file of the clone.
 """
@@ -37,6 +37,8 @@ def main() -> int:
     steps = [
         ["assess", str(ROOT / "examples" / "site" / "site.yaml"), "--output", made("assessment.yaml")],
         ["plan", made("assessment.yaml"), "--env", "demo", "--output", made("plan.yaml")],
+        ["simulate", made("plan.yaml"), "--output", made("simulation.yaml")],
+        ["cost", made("plan.yaml")],
         ["render", made("plan.yaml"), *program],
         ["rehearse", made("plan.yaml"), *program, "--output", made("rehearsal.yaml")],
         ["report", made("plan.yaml"), "--output", made("report.html")],

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import templates
 from ferry import __version__, ledger
-from ferry.artefacts import Assessment, Plan, Rehearsal, now, read
+from ferry.artefacts import Assessment, Plan, Rehearsal, Simulation, now, read
+from ferry.cost.plots import plots
+from ferry.cost.report import Options, evaluate
+from ferry.cost.tco import CHOICES
 from ferry.errors import UnreadableInput
 from ferry.report.charts import monthly_bars
 from ferry.report.evidence import evidence, figure_text, money_text, number_text
+from ferry.report.pictures import beside, data_uri
 from stacks.settings import Settings
 
 
@@ -21,15 +25,16 @@ class Sources:
     plan: Path
     assessment: Path
     rehearsal: Path | None
+    simulation: Path | None = None
 
     @property
     def all(self) -> list[Path]:
         """The files that are there."""
-        return [path for path in (self.plan, self.assessment, self.rehearsal) if path]
+        return [path for path in (self.plan, self.assessment, self.rehearsal, self.simulation) if path]
 
 
 def sources(plan: Path, assessment: Path | None, rehearsal: Path | None) -> Sources:
-    """The files as named; else the assessment that the plan was made from, and the rehearsal beside the plan."""
+    """The files as named; else the assessment that the plan was made from, and what lies beside the plan."""
     if assessment is None:
         made_from = read(Plan, plan, force=True).made_from
         if not made_from:
@@ -37,7 +42,8 @@ def sources(plan: Path, assessment: Path | None, rehearsal: Path | None) -> Sour
         assessment = plan.parent / made_from[0].path
     if rehearsal is None and (beside := plan.with_name("rehearsal.yaml")).is_file():
         rehearsal = beside
-    return Sources(plan, assessment, rehearsal)
+    simulation = plan.with_name("simulation.yaml")
+    return Sources(plan, assessment, rehearsal, simulation if simulation.is_file() else None)
 
 
 def report(files: Sources, *, force: bool = False) -> str:
@@ -49,8 +55,15 @@ def report(files: Sources, *, force: bool = False) -> str:
     plan = read(Plan, files.plan, force=force)
     assessment = read(Assessment, files.assessment, force=force)
     rehearsal = read(Rehearsal, files.rehearsal, force=force) if files.rehearsal else None
+    simulation = read(Simulation, files.simulation, force=force) if files.simulation else None
+    cost = evaluate(assessment, plan, Options(today=now().date()))
     return templates.render(
         "report/report.html.j2",
+        simulation=simulation,
+        simulation_pictures=beside(files.simulation) if files.simulation else [],
+        cost=cost,
+        cost_choices=CHOICES,
+        cost_pictures=[data_uri(picture) for picture in plots(cost).values()],
         plan=plan,
         stack=Settings.from_config(plan.config),
         assessment=assessment,
