@@ -25,6 +25,7 @@ from ferry.assess.discovery.evidence import (
     TraceFile,
 )
 from ferry.assess.discovery.folders import without
+from ferry.assess.discovery.proposal import round_trip
 from ferry.assess.discovery.sample import Sample
 from ferry.assess.files import LARGEST_TEXT_BYTES
 from ferry.assess.gpus import query
@@ -128,7 +129,9 @@ TENSORS = re.compile(rb".{6}\0\0\s*\{", re.DOTALL)
 
 
 def _site(sample: Sample) -> Evidence:
-    return SiteFile(sample.label, read_site(sample.path))
+    site = read_site(sample.path)
+    round_trip(sample.text(LARGEST_TEXT_BYTES), sample.label)
+    return SiteFile(sample.label, site)
 
 
 def _collectives(sample: Sample) -> Evidence:

@@ -67,6 +67,9 @@ def services(evidence: Sequence[Evidence], given: Sequence[Service] = ()) -> Ser
     _models([item for item in evidence if isinstance(item, ModelFound)], found)
     _traces([item for item in evidence if isinstance(item, TraceFile)], found)
     found.findings += _ports(found.services)
+    # A page of several models may belong to one service and not to another: then it is used.
+    used = {path for service in found.services for path, _ in service.metrics}
+    found.skipped = list({one.path: one for one in found.skipped if one.path not in used}.values())
     return found
 
 

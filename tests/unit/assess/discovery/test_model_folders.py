@@ -75,6 +75,15 @@ def test_a_model_folder_with_links_out_of_the_folder_is_not_read(tree: Tree, tmp
     assert [(one.path, one.reason) for one in found.skipped] == [("m", reason)]
 
 
+def test_a_store_with_a_link_out_of_the_folder_somewhere_below_is_not_read(tree: Tree, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.json").write_text(inputs.config())
+    root = tree({"models--a--b/refs/main": "abc", "models--a--b/snapshots/abc/README.md": "x"})
+    (root / "models--a--b/snapshots/abc/config.json").symlink_to(tmp_path / "elsewhere.json")
+    found = discover(root)
+    assert found.used == []
+    assert "models--a--b" in [one.path for one in found.skipped if "model folder with links out" in one.reason]
+
+
 def test_a_part_of_a_model_with_a_config_of_its_own_is_no_second_model(tree: Tree) -> None:
     files = {"m/config.json": inputs.config(), "m/1_Pooling/config.json": '{"pooling_mode": true}'}
     found = discover(tree(files))

@@ -68,6 +68,13 @@ def test_one_page_of_two_models_is_of_both_services(tree: Tree) -> None:
     assert [(part["name"], part["metrics"]) for part in parts] == [("a", ["m.txt"]), ("b", ["m.txt"])]
 
 
+def test_a_page_of_a_service_and_of_another_engines_model_is_used_and_not_skipped_too(tree: Tree) -> None:
+    page = inputs.vllm_page("b") + 'vllm:num_requests_running{model_name="a"} 1.0\n'
+    found = discover(tree({"0.txt": inputs.sglang_page("a"), "1.txt": page}))
+    assert [(part["name"], part["metrics"]) for part in serving(found)] == [("a", ["0.txt"]), ("b", ["1.txt"])]
+    assert found.skipped == []
+
+
 def test_a_trace_that_could_be_of_two_services_is_given_to_none(tree: Tree) -> None:
     found = discover(tree({"a.txt": inputs.vllm_page("a"), "b.txt": inputs.vllm_page("b"), "t.csv": inputs.TRACE}))
     assert all("requests" not in part for part in serving(found))
