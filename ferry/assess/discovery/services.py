@@ -39,6 +39,11 @@ class Service:
     jobs: list[Deployment] = field(default_factory=list)
     given: bool = False
 
+    def holds(self, path: str) -> bool:
+        """Whether a file or model is of this service."""
+        trace = [self.trace.path] if self.trace else []
+        return path in (self.model, *trace, *(own for own, _ in self.metrics))
+
     def is_named(self, names: Iterable[str]) -> bool:
         """Whether one of these names is its own."""
         return not self.names.isdisjoint(names)
@@ -224,7 +229,7 @@ def _traces(traces: Sequence[TraceFile], found: Services) -> None:
 
 def _ambiguous(path: str, what: str, key: str, could: Sequence[Service]) -> Skipped:
     names = ", ".join(one.name for one in could[:5]) + (" …" if len(could) > 5 else "")
-    return Skipped(path, f"is {what}, and could belong to each of {names}: name it under serving.{key} of its own")
+    return Skipped(path, f"is {what}, and could belong to each of {names}: name it under {key} of the right one")
 
 
 def _ports(all_services: Sequence[Service]) -> list[Finding]:

@@ -76,7 +76,7 @@ def test_metrics_without_a_models_name_go_to_the_only_service_on_their_engine_an
     assert [(part["name"], part["metrics"]) for part in serving(discover(root))] == [("a", ["m.txt"])]
     found = discover(tree({"b.yaml": tgi.format("b")}))
     assert [(part["name"], part.get("metrics")) for part in serving(found)] == [("a", None), ("b", None)]
-    reason = "is metrics of tgi, and could belong to each of a, b: name it under serving.metrics of its own"
+    reason = "is metrics of tgi, and could belong to each of a, b: name it under metrics of the right one"
     assert reasons(found) == {"m.txt": reason}
 
 
@@ -90,7 +90,7 @@ def test_a_page_of_a_service_and_of_another_engines_model_is_used_and_not_skippe
 def test_a_trace_that_could_be_of_two_services_is_given_to_none(tree: Tree) -> None:
     found = discover(tree({"a.txt": inputs.vllm_page("a"), "b.txt": inputs.vllm_page("b"), "t.csv": inputs.TRACE}))
     assert all("requests" not in part for part in serving(found))
-    reason = "is requests (azure-llm-2023), and could belong to each of a, b: name it under serving.requests of its own"
+    reason = "is requests (azure-llm-2023), and could belong to each of a, b: name it under requests of the right one"
     assert reasons(found) == {"t.csv": reason}
 
 
