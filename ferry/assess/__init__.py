@@ -2,8 +2,7 @@
 
 One module or package per kind of input, each with a pure `parse` from text to facts and findings: `site`,
 `collectives`, `gpus`, `prometheus` (which also asks a live one), `model` with `weights` and `parameters`, `trace`.
-`discovery` finds them in a folder.
-`crosschecks` holds them against each other, `synchronisation` follows from the collectives, `assessment` composes,
+`discovery` finds them in a folder, `crosschecks` holds them against each other, `synchronisation` follows from the collectives, `assessment` composes,
 `text` says it to a person.
 """
 
