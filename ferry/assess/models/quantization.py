@@ -89,7 +89,7 @@ def _stored(method: str, part: Mapping[str, Any]) -> str:
 def _of_groups(groups: object) -> str | None:
     """compressed-tensors: the type of the weights' schemes, where all groups have the same.
 
-    Of 4-bit floats MXFP4 has one scale per 32 weights, NVFP4 one per 16 (compressed_tensors/quantization/quant_scheme.py).
+    Of 4-bit floats MXFP4 has a scale per 32 weights, NVFP4 one per 16 (quant_scheme.py of compressed_tensors).
     """
     schemes = groups.values() if isinstance(groups, dict) else ()
     kinds = {
