@@ -135,6 +135,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UnreadableInput(f"{path}: cannot be read: {error}") from error
     except yaml.YAMLError as error:
         raise UnreadableInput(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+    except (ValueError, RecursionError) as error:
+        # PyYAML lets these through: 2024-13-45 looks like a date, and ten thousand brackets are too many.
+        raise UnreadableInput(f"{path}: is not YAML: nested too deeply, or a value out of range") from error
     if not isinstance(document, dict):
         raise UnreadableInput(f"{path}: expected keys and values at the top, found {type(document).__name__}")
     return document

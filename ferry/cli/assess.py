@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ferry.cli.options import Json
-from ferry.cli.output import counting, note, show
+from ferry.cli.output import counting, note, reading, show
 
 if TYPE_CHECKING:
     from ferry.artefacts import Assessment
@@ -43,16 +43,18 @@ def assess(
             raise typer.BadParameter("--site goes with --discover")
         from ferry.assess.text import describe
 
-        assessment = _assess(site, output)
+        assessment = _assess(site, output, as_json)
         show(assessment.dump(), describe(assessment), as_json)
         note(f"wrote {output}; next: ferry plan {output} --env prod", as_json)
 
 
-def _assess(site: Path, output: Path) -> Assessment:
+def _assess(site: Path, output: Path, as_json: bool) -> Assessment:
     from ferry import ledger
     from ferry.assess import assess as assess_site
 
-    assessment = assess_site(site, artefact_folder=output.parent)
+    progress, shown = reading("reading requests", quiet=as_json)
+    with shown:
+        assessment = assess_site(site, artefact_folder=output.parent, progress=progress)
     assessment.write(output)
     ledger.append(output.parent, "assess", inputs=[site], outputs=[output], forced=False, result="done")
     return assessment
@@ -72,7 +74,7 @@ def _discover(folder: Path, proposal: Path | None, output: Path, as_json: bool) 
         write_whole(written, found.site_yaml)
     complete = written if written is not None and not found.to_fill_in else None if written else found.base
     if as_json:
-        assessment = _assess(complete, output) if complete else None
+        assessment = _assess(complete, output, as_json) if complete else None
         more = {"written": str(written) if written else None, "assessment": assessment.dump() if assessment else None}
         show(found.dump() | more, None, as_json)
         return
@@ -85,7 +87,7 @@ def _discover(folder: Path, proposal: Path | None, output: Path, as_json: bool) 
     if (missing := discovery.missing(found)) is not None:
         show({}, missing, as_json)
     if complete is not None:
-        show({}, describe(_assess(complete, output)), as_json)
+        show({}, describe(_assess(complete, output, as_json)), as_json)
         note(f"wrote {output}; next: ferry plan {output} --env prod", as_json)
     note(_next(found, proposal, written), as_json)
 

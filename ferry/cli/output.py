@@ -59,6 +59,29 @@ def working(what: str, *, quiet: bool) -> Iterator[Callable[[str], None]]:
         yield lambda step: note(f"{what}: {step}", False)
 
 
+def reading(what: str, *, quiet: bool) -> tuple[Callable[[int, int], None], ExitStack]:
+    """Show how far a long file is read: a bar on a terminal, a plain line every tenth elsewhere."""
+    terminal, shown, said = console(stderr=True), ExitStack(), [0]
+    if quiet:
+        return lambda done, whole: None, shown
+
+    def line(done: int, whole: int) -> None:
+        tenth = 10 * done // whole
+        if tenth > said[0]:
+            said[0] = tenth
+            note(f"{what}: {done / 1e9:.1f} of {whole / 1e9:.1f} GB", False)
+
+    if not terminal.is_terminal:
+        return line, shown
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    bar = Progress(*columns, console=terminal, transient=True)
+    task = bar.add_task(what, total=None, visible=False)
+    shown.enter_context(bar)
+    return lambda done, whole: bar.update(task, completed=done, total=whole, visible=True), shown
+
+
 def console(*, stderr: bool = False) -> Console:
     """A terminal or a file, with colours only on the former."""
     from rich.console import Console

@@ -44,7 +44,9 @@ class Database:
             )
             self.connection.execute(f"SET allowed_paths = [{values.literal(self.path)}]")
             self.connection.execute("SET enable_external_access = false")
-            self.connection.execute("SET enable_progress_bar = false")
+            # Without the bar, DuckDB does not keep count of how far it is.
+            self.connection.execute("SET enable_progress_bar = true")
+            self.connection.execute("SET enable_progress_bar_print = false")
             self.connection.execute("SET TimeZone = 'UTC'")
             self.connection.execute("SET lock_configuration = true")
             self.connection.execute(values.MACROS)

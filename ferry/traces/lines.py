@@ -20,7 +20,7 @@ ISO_PREFIX = (
     r"(?:[.,][0-9]+)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)"
 )
 """`docker logs -t`, `kubectl logs --timestamps`, CRI, `journalctl -o short-iso`, SGLang, TGI; after a compose name."""
-JOURNAL_PREFIX = r"^((?:[^ 0-9]{1,12}|1?[0-9][^ 0-9]{3})) +([0-9]{1,2}) ([0-9]{2}:[0-9]{2}:[0-9]{2}) "
+JOURNAL_PREFIX = r"^((?:[^ 0-9]{1,12}|1?[0-9]月)) +([0-9]{1,2}) ([0-9]{2}:[0-9]{2}:[0-9]{2}) "
 """`journalctl`'s short form and syslog: `Feb 07 09:41:01`, with the month as the locale writes it, without a year."""
 
 _NGINX_STATUS = r"^ ([0-9]{3}) "
@@ -47,16 +47,23 @@ def _nginx(prefix: values.Time | None) -> Layout:
     def found(pattern: str) -> str:
         return f"nullif(regexp_extract(r.rest, {values.literal(pattern)}, 1), '')"
 
-    took = f"coalesce({found(_NGINX_KEYED)}, {found(_NGINX_BARE)})"
+    # The usual place first: a pattern that must be looked for all over the line costs more than all else.
+    near = "substr(r.rest, strpos(r.rest, ' rt=') + 4, 12)"
+    took = (
+        f"CASE WHEN contains(r.rest, ' rt=') THEN regexp_extract({near}, '^\"?([^ ,\"]+)', 1) "
+        f"ELSE coalesce({found(_NGINX_KEYED)}, {found(_NGINX_BARE)}) END"
+    )
+    keyed = "contains(r.rest, ' rt=') OR contains(r.rest, 'request_time')"
+    upstream = f"CASE WHEN NOT ({keyed}) THEN {found(_NGINX_UPSTREAM)} END"
     return Layout(
         name="nginx",
-        time=values.moment("r.time"),
+        time=values.clf("r.time"),
         time_is="end",
         status=values.status(f"coalesce(nullif(r.status, ''), {found(_NGINX_STATUS)})"),
         request="r.request",
         # Three digits (ngx_http_variable_request_time: "%T.%03M"): a number with fewer was cut off.
         latency=values.either(
-            values.duration(took, 1e6, "[0-9]+[.,][0-9]{3}"), values.upstream_durations(found(_NGINX_UPSTREAM))
+            values.duration(took, 1_000_000, "[0-9]+[.,][0-9]{3}"), values.upstream_durations(upstream)
         ),
         required=frozenset({"time", "status"}),
         notes=("request_time, else upstream_response_time, is the latency; a bare number is the former",),
@@ -69,7 +76,7 @@ def _envoy(prefix: values.Time | None) -> Layout:
         time=values.moment("r.time"),
         status=values.status("r.status"),
         request="r.request",
-        latency=values.duration("r.duration", 1e3),
+        latency=values.duration("r.duration", 1000),
         required=frozenset({"time", "status"}),
     )
 
@@ -117,10 +124,9 @@ def _vllm(prefix: values.Time | None) -> Layout:
     ids = f"regexp_extract(r.line, {values.literal(listed)}, 1)"
     commas = f"length({ids}) - length(replace({ids}, ',', ''))"
     count = f"CASE WHEN starts_with({ids}, '[') AND {ids} <> '[]' THEN {commas} + 1 END"
-    own = values.Time((values.text("r.time"),), f"iso_us('{values.YEARLESS}-' || {{}})".format)
     return Layout(
         name="vllm-requests",
-        time=prefix or own,
+        time=prefix or values.yearless("r.time"),
         yearless=prefix is None,
         input_tokens=values.tokens(f"CAST({count} AS VARCHAR)"),
         required=frozenset({"time"}),
@@ -141,7 +147,7 @@ def _sglang(prefix: values.Time | None) -> Layout:
         input_tokens=values.tokens(last("prompt_tokens")),
         output_tokens=values.tokens(last("completion_tokens")),
         cached_tokens=values.tokens(last("cached_tokens")),
-        latency=values.duration(last("e2e_latency"), 1e6),
+        latency=values.duration(last("e2e_latency"), 1_000_000),
         required=frozenset({"input_tokens", "output_tokens"}),
     )
 

@@ -40,7 +40,7 @@ def compile_format(log_format: str, columns: Mapping[str, str]) -> LineFormat:
         kind = _PATTERNS.get(name, f"[^{re.escape(following)}]*" if following else ".*")
         if name.startswith("upstream_") and following == " ":
             # A list of all upstreams that were asked has spaces of its own.
-            kind = "[^ ]+(?:(?:,| :) [^ ]+)*"
+            kind = "[^ ,]+(?:(?:,| :) [^ ,]+)*"
         if name in wanted and name not in groups:
             groups.append(name)
             pieces.append(f"({kind})")
@@ -59,7 +59,7 @@ def _layout(groups: list[str], columns: dict[str, str]) -> Layout:
         return f"r.{values.name(columns[column].removeprefix('$'))}" if column in columns else None
 
     time = next((values.moment(f"r.{name}") for name in _TIMES if name in groups), None)
-    latency = [values.duration("r.request_time", 1e6)] if "request_time" in groups else []
+    latency = [values.duration("r.request_time", 1_000_000)] if "request_time" in groups else []
     if "upstream_response_time" in groups:
         latency.append(values.upstream_durations("r.upstream_response_time"))
     request = "r.request" if "request" in groups else None
@@ -77,6 +77,6 @@ def _layout(groups: list[str], columns: dict[str, str]) -> Layout:
         latency=values.either(*latency) if latency else None,
         input_tokens=values.tokens(raw) if (raw := sql("input_tokens")) else None,
         output_tokens=values.tokens(raw) if (raw := sql("output_tokens")) else None,
-        model=model and values.text(model),
+        model=model,
         required=frozenset({"time"}) if time else frozenset(),
     )

@@ -82,11 +82,8 @@ def table(given: Sequence[str]) -> Table | None:
 def objects(given: Sequence[str]) -> Objects | None:
     """JSON objects, and the names in the first of them."""
     if given and given[0].lstrip().startswith("["):
-        try:
-            first, _ = json.JSONDecoder().raw_decode("\n".join(given)[given[0].index("[") + 1 :].lstrip())
-        except (ValueError, RecursionError):
-            return None
-        return _objects([first], array=True) if isinstance(first, dict) else None
+        items = _items("\n".join(given).lstrip()[1:])
+        return _objects(items, array=True) if items else None
     found, prefixed = [], False
     for line in given[:_SAMPLE]:
         start = line.find("{")
@@ -148,6 +145,20 @@ def _objects(items: Sequence[Mapping[str, Any]], *, array: bool = False, prefixe
                     names.update({f"{name}.{inner}.{last}": None for last in more})
     outermost = dict.fromkeys(name for item in items for name in item)
     return Objects(names=tuple(names), outermost=tuple(outermost), array=array, prefixed=prefixed)
+
+
+def _items(text: str) -> list[dict[str, Any]]:
+    """The first objects of a JSON array, of which the end may be missing."""
+    found: list[dict[str, Any]] = []
+    decoder = json.JSONDecoder()
+    while len(found) < _SAMPLE and (text := text.lstrip(", \r\n\t")).startswith("{"):
+        try:
+            item, end = decoder.raw_decode(text)
+        except (ValueError, RecursionError):
+            break
+        found.append(item)
+        text = text[end:]
+    return found
 
 
 def _object(line: str) -> Any:

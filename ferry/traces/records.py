@@ -173,15 +173,11 @@ def recognise(names: Sequence[str]) -> RecordFormat | None:
     return next((format_ for format_ in FORMATS if format_.fits(names)), None)
 
 
-def top_level(format_: RecordFormat, names: Sequence[str]) -> list[str]:
-    """The outermost names that the format reads, as the file spells them."""
-    found = [
-        _actual(name, names)
-        for candidates in format_.fields.values()
-        for name in candidates
-        if _actual(name, names) is not None
-    ]
-    return list(dict.fromkeys(name.split(".")[0] if name not in names else name for name in found if name))
+def top_level(format_: RecordFormat, names: Sequence[str], outermost: Sequence[str]) -> list[str]:
+    """Those of the outermost names that the format reads."""
+    found = (_actual(name, names) for candidates in format_.fields.values() for name in candidates)
+    tops = (name if name in outermost else name.partition(".")[0] for name in found if name)
+    return list(dict.fromkeys(tops))
 
 
 def layout(format_: RecordFormat, names: Sequence[str], aliases: Mapping[str, str]) -> Layout:
@@ -198,7 +194,7 @@ def layout(format_: RecordFormat, names: Sequence[str], aliases: Mapping[str, st
         return f"TRY(json_extract_string(r.{values.name(aliases[first])}, {path}))"
 
     time = values.moment(raw) if (raw := sql("time")) else None
-    unit_us = 1e6 if (since := sql("time_s")) else 1e3
+    unit_us = 1_000_000 if (since := sql("time_s")) else 1000
     since = since or sql("time_ms")
     start = values.relative(since, unit_us) if since else time
     end = values.moment(raw) if (raw := sql("end_time")) else None
@@ -220,7 +216,7 @@ def layout(format_: RecordFormat, names: Sequence[str], aliases: Mapping[str, st
         latency=_latency(sql, start, end),
         ttft=_ttft(sql, start, end, first_token),
         status=_status(sql),
-        model=model and f"left({values.text(model)}, 200)",
+        model=model,
         request=request,
         blocks=blocks and f"TRY_CAST({blocks} AS BIGINT[])",
         only=f"{only} = 'Success'" if (only := sql("only")) else None,
@@ -238,9 +234,9 @@ def _actual(name: str, names: Sequence[str]) -> str | None:
 
 def _latency(sql: Sql, start: values.Time | None, end: values.Time | None) -> values.Value | None:
     if raw := sql("latency_s"):
-        return values.duration(raw, 1e6)
+        return values.duration(raw, 1_000_000)
     if raw := sql("latency_ms"):
-        return values.duration(raw, 1e3)
+        return values.duration(raw, 1000)
     if raw := sql("latency_text"):
         return values.spelled_duration(raw)
     if raw := sql("upstream"):
@@ -252,9 +248,9 @@ def _ttft(
     sql: Sql, start: values.Time | None, end: values.Time | None, first_token: values.Time | None
 ) -> values.Value | None:
     if raw := sql("ttft_s"):
-        return values.duration(raw, 1e6)
+        return values.duration(raw, 1_000_000)
     if raw := sql("ttft_ms"):
-        return values.duration(raw, 1e3)
+        return values.duration(raw, 1000)
     if start is None or first_token is None:
         return None
     return values.between(start, first_token, streamed_before=end)

@@ -1,8 +1,7 @@
 """From a file to rows, as SQL: a relation whose row `r` has the texts that a layout reads.
 
 Lines are read as one column, so that the number of a line is known; one that is not UTF-8, or longer than any log's,
-is left out by DuckDB, which says its number. JSON lines without anything around them go through DuckDB's JSON reader,
-which takes half the time.
+is left out by DuckDB, which says its number.
 """
 
 from __future__ import annotations
@@ -48,6 +47,10 @@ class Source:
     """The line number of the first row."""
     unit: str = "line"
 
+    def one_by_one(self) -> Source:
+        """The same, by one thread, to which no line is too long to be counted."""
+        return replace(self, sql=self.sql.replace("store_rejects = true", "store_rejects = true, parallel = false"))
+
 
 def of_text(found: Recognised) -> Source:
     """The rows of a log of lines."""
@@ -66,56 +69,52 @@ def of_text(found: Recognised) -> Source:
         # It has no year: a time of the line's own tells more.
         shown = f", regexp_extract(line, {values.literal(written.prefix)}, ['month', 'day', 'time']) AS stamp"
         layout = replace(format_.layout(_JOURNAL), yearless=True)
-    rows = f"SELECT line, unnest(regexp_extract(line, {pattern}, [{groups}])){shown} FROM ({_clean(found.docker)})"
+    # Fields one by one: an UNNEST of the struct loses the order of lines.
+    fields = ", ".join(f"g.{values.name(name)} AS {values.name(name)}" for name in format_.groups)
+    matched = f"SELECT *, regexp_extract(line, {pattern}, [{groups}]) AS g FROM ({_clean(found.docker)})"
+    rows = f"SELECT line, {fields}{shown} FROM ({matched})"
     first = f"r.{values.name(format_.groups[0])}"
     unmatched = f"(r.line IS NULL OR {first} = '')"
     return Source(
         rows,
         layout,
-        other=f"({unmatched} AND (r.line IS NULL OR NOT regexp_matches(r.line, {values.literal(format_.marker)})))",
+        # CASE, as AND and coalesce would look for the marker in each line that is of the format anyway.
+        other=f"CASE WHEN r.line IS NULL THEN true WHEN {unmatched} THEN "
+        f"NOT regexp_matches(r.line, {values.literal(format_.marker)}) ELSE false END",
         broken=unmatched,
         first_line=1,
     )
 
 
-def of_records(found: Recognised, *, marked: bool) -> Source:
-    """The rows of CSV or JSON. `marked`: the file begins with a byte order mark."""
+def of_records(found: Recognised) -> Source:
+    """The rows of CSV or JSON."""
     format_, written = found.format, found.written
     assert isinstance(format_, RecordFormat)  # noqa: S101
     if isinstance(written, Table):
         return _table(format_, written)
     assert isinstance(written, Objects)  # noqa: S101
-    names = records.top_level(format_, written.names)
+    names = records.top_level(format_, written.names, written.outermost)
     aliases = {name: name for name in names}
     layout = records.layout(format_, written.names, aliases)
     empty = " AND ".join(f"r.{values.name(name)} IS NULL" for name in names)
-    plain = not (written.prefixed or found.docker or marked)
-    if written.array or plain:
-        kind = "array" if written.array else "newline_delimited"
+    if written.array:
         typed = ", ".join(f"{values.literal(name)}: 'VARCHAR'" for name in names)
         sql = (
-            f"SELECT * FROM read_json(?, format = '{kind}', columns = {{{typed}}}, "
-            f"ignore_errors = {'false' if written.array else 'true'}, maximum_object_size = {LONGEST_LINE})"
+            f"SELECT * FROM read_json(?, format = 'array', columns = {{{typed}}}, maximum_object_size = {LONGEST_LINE})"
         )
-        return Source(sql, layout, other="false", broken=f"({empty})", first_line=1, unit="record")
+        return Source(sql, layout, other="false", broken=f"({empty})", first_line=1, unit="item")
     shape = values.literal(json.dumps(dict.fromkeys(names, "VARCHAR")))
-    clean = f"SELECT substr(line, instr(line, '{{')) AS line FROM ({_clean(found.docker)})"
-    sql = (
-        f"SELECT line, unnest(TRY(json_transform(CASE WHEN line LIKE '{{%' THEN line ELSE '{{}}' END, {shape}))) "
-        f"FROM ({clean})"
-    )
-    return Source(
-        sql,
-        layout,
-        other="(r.line IS NULL OR NOT contains(r.line, '{'))",
-        broken=f"({empty})",
-        first_line=1,
-    )
+    # Fields one by one: an UNNEST of the struct loses the order of lines.
+    fields = ", ".join(f"w.{values.name(name)} AS {values.name(name)}" for name in names)
+    start = "substr(line, strpos(line, '{'))" if written.prefixed or found.docker else "line"
+    parsed = f"CASE WHEN contains(line, '{{') THEN TRY(json_transform({start}, {shape})) END AS w"
+    sql = f"SELECT line, {fields} FROM (SELECT line, {parsed} FROM ({_clean(found.docker)}))"
+    return Source(sql, layout, other="(r.line IS NULL OR NOT contains(r.line, '{'))", broken=f"({empty})", first_line=1)
 
 
 def of_parquet(found: RecordFormat, names: Sequence[str]) -> Source:
     """The rows of a Parquet file with these columns."""
-    used = records.top_level(found, names)
+    used = records.top_level(found, names, names)
     shown = ", ".join(f"CAST({values.name(name)} AS VARCHAR) AS {values.name(name)}" for name in used)
     layout = records.layout(found, names, {name: name for name in used})
     empty = " AND ".join(f"r.{values.name(name)} IS NULL" for name in used)
@@ -127,9 +126,9 @@ def of_parquet(found: RecordFormat, names: Sequence[str]) -> Source:
 def _table(format_: RecordFormat, written: Table) -> Source:
     aliases = {name: f"c{place}" for place, name in enumerate(written.names)}
     typed = ", ".join(f"{values.literal(alias)}: 'VARCHAR'" for alias in aliases.values())
-    used = [aliases[name] for name in records.top_level(format_, written.names)]
+    used = [aliases[name] for name in records.top_level(format_, written.names, written.names)]
     sql = (
-        f"SELECT {', '.join(used)} FROM read_csv(?, columns = {{{typed}}}, "
+        f"SELECT {', '.join(f'trim({alias}) AS {alias}' for alias in used)} FROM read_csv(?, columns = {{{typed}}}, "
         f"delim = {values.literal(written.delimiter)}, "
         "quote = '\"', escape = '\"', header = false, skip = 1, auto_detect = false, "
         f"ignore_errors = true, store_rejects = true, max_line_size = {LONGEST_LINE})"

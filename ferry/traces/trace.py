@@ -7,7 +7,7 @@ it is counted, named by its line, and used for nothing. A trace of which more th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from ferry.traces.nginx_format import compile_format
 from ferry.traces.recognition import Recognised
 from ferry.traces.records import RecordFormat
 from ferry.traces.source import Source
+from ferry.traces.values import Value
 
 FORMATS = tuple(
     sorted({"azure-llm-2024", "parquet", *(one.name for one in records.FORMATS)} | {one.name for one in lines.FORMATS})
@@ -171,6 +172,8 @@ def open_trace(
     database = Database(path, label)
     try:
         rows = _source(head, database, format, columns, log_format)
+        if head.has_huge_line():
+            rows = rows.one_by_one()
         zoned = _load(database, rows, paths, progress)
         counts = _counts(database, rows)
         _refuse(label, rows.layout, counts)
@@ -202,7 +205,7 @@ def _source(
         return source.of_parquet(found, names)
     recognised = _mapped(head, columns) if columns else _named(head, wanted)
     if isinstance(recognised.format, RecordFormat):
-        return source.of_records(recognised, marked=head.has_mark)
+        return source.of_records(recognised)
     return source.of_text(recognised)
 
 
@@ -257,37 +260,38 @@ def _load(database: Database, rows: Source, paths: tuple[str, ...], progress: Pr
     """Read the file into the table `rows`, and give whether its times have a zone."""
     layout = rows.layout
     found = layout.values()
-    texts = {name: [f"{name}_{place}" for place in range(len(value.texts))] for name, value in found.items()}
-    given = [
-        f"{text} AS {column}"
-        for name, value in found.items()
-        for text, column in zip(value.texts, texts[name], strict=True)
-    ]
-    numbers = [f"{value.number(*texts[name])} AS {name}" for name, value in found.items()]
+    aliases = {text: f"t{place}" for place, text in enumerate(_distinct(found))}
+    texts = {name: [aliases[text] for text in value.texts] for name, value in found.items()}
+    named = aliases.values()
     damaged = [f"({value.present(*texts[name])} AND {name} IS NULL)" for name, value in found.items()]
     damaged += [f"NOT {value.present(*texts[name])}" for name, value in found.items() if name in layout.required]
-    generates = _generates(layout, paths)
-    chosen = [f"{name if name in found else 'NULL'}::{kind} AS {name}" for name, kind in _TYPES.items()]
     arrival = "time" if layout.time else "NULL"
     if layout.time_is == "end" and layout.time and layout.latency:
         arrival = "time - coalesce(latency, 0)"
-    # From the inside: texts, numbers, whether the row can be used.
-    database.rows(
-        "CREATE TABLE rows AS SELECT "
-        f"CASE WHEN is_other THEN {OTHER} WHEN is_broken THEN {DAMAGED} WHEN NOT generates THEN {NOT_INFERENCE} "
-        f"WHEN {' OR '.join(damaged) or 'false'} THEN {DAMAGED} ELSE {REQUEST} END AS kind, "
-        f"({arrival})::BIGINT AS arrival_us, {', '.join(chosen)}, model, blocks, zoned FROM ("
-        f"SELECT {', '.join([*numbers, *(column for columns in texts.values() for column in columns)])}, "
-        f"is_other, is_broken, generates, model, blocks, "
-        f"{layout.time.zone(*texts['time']) if layout.time else 'false'} AS zoned FROM ("
-        f"SELECT {''.join(one + ', ' for one in given)}"
+    chosen = [f"{name if name in found else 'NULL'}::{kind} AS {name}" for name, kind in _TYPES.items()]
+    steps = [
+        # Texts as the file has them, and what the row is.
+        f"SELECT {_comma(f'{text} AS {alias}' for text, alias in aliases.items())} "
+        f"{layout.model or 'NULL::VARCHAR'} AS model, "
+        f"{layout.blocks or 'NULL::BIGINT[]'} AS blocks, {rows.broken} AS is_broken, "
         f"({rows.other}{f' OR NOT coalesce({layout.only}, false)' if layout.only else ''}) AS is_other, "
-        f"{rows.broken} AS is_broken, coalesce({generates}, false) AS generates, "
-        f"{layout.model or 'NULL::VARCHAR'} AS model, {layout.blocks or 'NULL::BIGINT[]'} AS blocks "
-        f"FROM ({rows.sql}) AS r))",
-        [database.path],
-        progress,
-    )
+        f"coalesce({_generates(layout, paths)}, false) AS generates FROM ({rows.sql}) AS r",
+        f"SELECT * REPLACE ({_comma(f'given({one}) AS {one}' for one in named)} given(left(model, 200)) AS model)",
+        f"SELECT *, {_comma(f'TRY_CAST({one} AS DOUBLE) AS {one}_d' for one in named)} "
+        f"{_comma(f'epoch_us(TRY_CAST({one} AS TIMESTAMPTZ)) AS {one}_m' for one in named)} 0 AS unused",
+        f"SELECT *, {_comma(f'{value.number(*texts[name])} AS {name}' for name, value in found.items())} "
+        f"{layout.time.zone(*texts['time']) if layout.time else 'false'} AS zoned",
+        f"SELECT * REPLACE ({_comma(f'{value.bounded(name)} AS {name}' for name, value in found.items())} "
+        "coalesce(zoned, false) AS zoned)",
+        f"SELECT CASE WHEN is_other THEN {OTHER} WHEN is_broken THEN {DAMAGED} WHEN NOT generates THEN {NOT_INFERENCE} "
+        f"WHEN {' OR '.join(damaged) or 'false'} THEN {DAMAGED} ELSE {REQUEST} END AS kind, "
+        f"({arrival})::BIGINT AS arrival_us, "
+        f"{_comma(chosen)} model, blocks, zoned",
+    ]
+    query = steps[0]
+    for step in steps[1:]:
+        query = f"{step} FROM ({query})"
+    database.rows(f"CREATE TABLE rows AS {query}", [database.path], progress)
     database.rows(
         "CREATE VIEW requests AS SELECT arrival_us, input_tokens, output_tokens, cached_tokens, latency AS latency_us, "
         f"ttft AS ttft_us, status, model FROM rows WHERE kind = {REQUEST}"
@@ -306,6 +310,14 @@ def _load(database: Database, rows: Source, paths: tuple[str, ...], progress: Pr
             f"{database.label}: some times have a zone and others have none ({zoned} and {local}); write them alike"
         )
     return bool(zoned)
+
+
+def _comma(parts: Iterable[str]) -> str:
+    return "".join(f"{part}, " for part in parts)
+
+
+def _distinct(found: Mapping[str, Value]) -> list[str]:
+    return list(dict.fromkeys(text for value in found.values() for text in value.texts))
 
 
 def _generates(layout: Layout, paths: tuple[str, ...]) -> str:

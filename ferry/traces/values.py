@@ -8,14 +8,13 @@ marks the row as damaged.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MOST_TOKENS = 100_000_000
 """No context window is near it: a larger number is a wrong column."""
 LONGEST_REQUEST_S = 7 * 86400
 YEARS = (2000, 2100)
 _FIRST_S, _LAST_S = 946_684_800, 4_102_444_800
-LONGEST_TRACE_S = 10 * 366 * 86400
 YEARLESS = "2000"
 """The year that a time without one gets: a leap year, so that February 29 exists."""
 
@@ -36,33 +35,31 @@ _MONTHS = (
 )
 
 # What a log prints where a value is missing: nginx and Envoy "-", JSON null, Python None, empty CSV fields.
-_MISSING = "('', '-', 'null', 'None', 'NULL', 'NaN', 'nan')"
+_MISSING = ("", "-", "null", "None", "NULL", "NaN", "nan")
 
+# Neither IN nor list_contains: DuckDB makes a join of a list, which is slow here and loses the order of lines.
 MACROS = f"""
-CREATE TEMP MACRO given(x) AS CASE WHEN trim(x) NOT IN {_MISSING} THEN trim(x) END;
-CREATE TEMP MACRO number(x) AS coalesce(TRY_CAST(x AS DOUBLE), CASE WHEN regexp_full_match(x, '-?[0-9]+,[0-9]+')
-    THEN TRY_CAST(replace(x, ',', '.') AS DOUBLE) END);
-CREATE TEMP MACRO within_us(x, least, most) AS CASE WHEN x BETWEEN least AND most THEN CAST(round(x) AS BIGINT) END;
+CREATE TEMP MACRO given(x) AS CASE WHEN x >= '0' AND x < ':' THEN x ELSE
+    CASE x {" ".join(f"WHEN '{one}' THEN NULL" for one in _MISSING)} ELSE x END END;
+CREATE TEMP MACRO comma_number(x) AS CASE WHEN regexp_full_match(x, '-?[0-9]+,[0-9]+')
+    THEN TRY_CAST(replace(x, ',', '.') AS DOUBLE) END;
 CREATE TEMP MACRO epoch_number_us(x) AS CASE
     WHEN x BETWEEN {_FIRST_S} AND {_LAST_S} THEN CAST(round(x * 1e6) AS BIGINT)
     WHEN x BETWEEN {_FIRST_S}e3 AND {_LAST_S}e3 THEN CAST(round(x * 1e3) AS BIGINT)
     WHEN x BETWEEN {_FIRST_S}e6 AND {_LAST_S}e6 THEN CAST(round(x) AS BIGINT)
     WHEN x BETWEEN {_FIRST_S}e9 AND {_LAST_S}e9 THEN CAST(round(x / 1e3) AS BIGINT) END;
-CREATE TEMP MACRO sane_us(x) AS CASE WHEN x BETWEEN {_FIRST_S}000000 AND {_LAST_S}000000 THEN x END;
-CREATE TEMP MACRO iso_us(x) AS sane_us(epoch_us(TRY_CAST(replace(x, ',', '.') AS TIMESTAMP)));
-CREATE TEMP MACRO clf_us(x) AS sane_us(epoch_us(try_strptime(x, '%d/%b/%Y:%H:%M:%S %z')));
-CREATE TEMP MACRO moment_us(x) AS coalesce(epoch_number_us(TRY_CAST(x AS DOUBLE)), iso_us(x), clf_us(x));
-CREATE TEMP MACRO has_zone(x) AS coalesce(TRY_CAST(x AS DOUBLE) IS NOT NULL
-    OR regexp_matches(x, '(Z|z|UTC|GMT|:[0-9.,]+ ?[+-][0-9][0-9]:?[0-9]?[0-9]?)$'), false);
-CREATE TEMP MACRO token_count(x) AS CASE WHEN TRY_CAST(x AS DOUBLE) BETWEEN 0 AND {MOST_TOKENS}
-    AND TRY_CAST(x AS DOUBLE) % 1 = 0 THEN CAST(TRY_CAST(x AS DOUBLE) AS INTEGER) END;
-CREATE TEMP MACRO status_code(x) AS CASE
-    WHEN TRY_CAST(x AS INTEGER) BETWEEN 0 AND 999 THEN TRY_CAST(x AS SMALLINT)
-    WHEN lower(x) IN ('success', 'succeeded', 'ok', 'completed', 'true') THEN 200
-    WHEN lower(x) IN ('failure', 'failed', 'error', 'false') THEN 500 END;
+CREATE TEMP MACRO iso_us(x) AS epoch_us(TRY_CAST(replace(x, ',', '.') AS TIMESTAMPTZ));
+CREATE TEMP MACRO clf_us(x) AS epoch_us(try_strptime(x, '%d/%b/%Y:%H:%M:%S %z'));
+CREATE TEMP MACRO moment_us(x, d, m) AS CASE WHEN d IS NOT NULL THEN epoch_number_us(d) WHEN m IS NOT NULL THEN m
+    ELSE coalesce(iso_us(x), clf_us(x)) END;
+CREATE TEMP MACRO has_zone(x, d) AS coalesce(d IS NOT NULL OR suffix(x, 'Z')
+    OR regexp_matches(x, '(z|UTC|GMT|:[0-9.,]+ ?[+-][0-9][0-9]:?[0-9]?[0-9]?)$'), false);
+CREATE TEMP MACRO status_code(x, d) AS CASE WHEN d IS NOT NULL THEN d
+    WHEN regexp_full_match(lower(x), 'success|succeeded|ok|completed|true') THEN 200
+    WHEN regexp_full_match(lower(x), 'failure|failed|error|false') THEN 500 END;
 CREATE TEMP MACRO month_number(x) AS CASE {
     " ".join(
-        f"WHEN lower(x) IN ({', '.join(map(repr, names.split()))}) THEN '{number:02}'"
+        f"WHEN regexp_full_match(lower(x), '{names.replace('.', '[.]').replace(' ', '|')}') THEN '{number:02}'"
         for number, names in enumerate(_MONTHS, 1)
     )
 } END;
@@ -71,70 +68,88 @@ CREATE TEMP MACRO duration_parts(x) AS regexp_extract(x,
     ['h', 'm', 'n', 'u']);
 CREATE TEMP MACRO parts_us(p) AS CASE WHEN p.h <> '' OR p.m <> '' OR p.n <> '' THEN
     coalesce(TRY_CAST(p.h AS DOUBLE), 0) * 36e8 + coalesce(TRY_CAST(p.m AS DOUBLE), 0) * 6e7
-    + coalesce(number(p.n), 0) * CASE p.u WHEN 's' THEN 1e6 WHEN 'ms' THEN 1e3 WHEN 'ns' THEN 1e-3 ELSE 1 END END;
+    + coalesce(TRY_CAST(replace(p.n, ',', '.') AS DOUBLE), 0)
+    * CASE p.u WHEN 's' THEN 1e6 WHEN 'ms' THEN 1e3 WHEN 'ns' THEN 1e-3 ELSE 1 END END;
 """
 
 
 Sql = Callable[..., str]
-"""From SQL for the texts to SQL for what follows from them."""
+"""From the names of texts' columns to SQL for what follows from them."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """One column: SQL for the texts that it rests on (NULL where one is missing), and how its number follows.
+    """One column: SQL for the texts that it rests on, and how its number follows from them.
 
-    The texts are columns of their own in the query, so that no expression is written out twice.
+    DuckDB works out again what is written again, so each step is a column of its own in the query: the text `x`, NULL
+    where the log says that it has nothing; `x_d` and `x_m`, the text as a number and as µs since 1970; and the value,
+    which counts only from `least` to `most`.
     """
 
     texts: tuple[str, ...]
     number: Sql
-    present: Sql = lambda *texts: (
-        f"coalesce({', '.join(texts)}) IS NOT NULL" if texts[1:] else f"{texts[0]} IS NOT NULL"
-    )
+    least: int = 0
+    most: int = LONGEST_REQUEST_S * 1_000_000
+    whole: bool = False
+    present: Sql = lambda *texts: f"coalesce({', '.join((*texts, 'NULL'))}) IS NOT NULL"
     """Whether the log has it: there and no number is damage."""
+
+    def bounded(self, column: str) -> str:
+        """SQL: the value in this column, NULL where it cannot be."""
+        whole = f" AND {column} = floor({column})" if self.whole else ""
+        return (
+            f"CASE WHEN {column} BETWEEN {self.least} AND {self.most}{whole} THEN CAST(round({column}) AS BIGINT) END"
+        )
 
 
 @dataclass(frozen=True)
 class Time(Value):
     """A moment in µs since 1970 (or since the trace's start)."""
 
+    least: int = _FIRST_S * 1_000_000
+    most: int = _LAST_S * 1_000_000
     zone: Sql = lambda text: "false"
     """Whether its text has a zone."""
 
 
-def text(column: str) -> str:
-    """What the log says, NULL where it says that it has nothing."""
-    return f"given({column})"
-
-
 def moment(column: str) -> Time:
     """ISO 8601, nginx's own spelling, or a number since 1970 in s, ms, µs or ns, told by its size."""
-    return Time((text(column),), "moment_us({})".format, zone="has_zone({})".format)
+    return Time((column,), "moment_us({0}, {0}_d, {0}_m)".format, zone="has_zone({0}, {0}_d)".format)
 
 
-def relative(column: str, unit_us: float) -> Time:
+def clf(column: str) -> Time:
+    """The time of an access log: 19/Jan/2026:14:23:45 +0100."""
+    return Time((column,), "clf_us({})".format, zone=lambda text: "true")
+
+
+def relative(column: str, unit_us: int) -> Time:
     """A number since the trace's start, or since 1970, in the unit that was stated."""
-    return Time((text(column),), lambda x: f"within_us(number({x}) * {unit_us!r}, 0, {_LAST_S}e6)")
+    return Time((column,), lambda x: f"{x}_d * {unit_us}", least=0)
+
+
+def yearless(column: str) -> Time:
+    """`01-31 23:59:59`, with the leap year that stands for all."""
+    return Time((column,), f"iso_us('{YEARLESS}-' || {{}})".format)
 
 
 def spelled(column: str, pattern: str) -> Time:
     """A time in one spelling (strptime's letters), without a zone."""
-    return Time((text(column),), lambda x: f"sane_us(epoch_us(try_strptime({x}, '{pattern}')))")
+    return Time((column,), lambda x: f"epoch_us(try_strptime({x}, '{pattern}'))")
 
 
-def duration(column: str, unit_us: float, pattern: str = "") -> Value:
+def duration(column: str, unit_us: int, pattern: str = "") -> Value:
     """A duration that is printed as a number, with a point or a comma; `pattern`: how it must look."""
 
     def number(x: str) -> str:
-        exact = f"CASE WHEN regexp_full_match({x}, {literal(pattern)}) THEN {x} END" if pattern else x
-        return f"within_us(number({exact}) * {unit_us!r}, 0, {LONGEST_REQUEST_S}e6)"
+        value = f"coalesce({x}_d, comma_number({x})) * {unit_us}"
+        return f"CASE WHEN regexp_full_match({x}, {literal(pattern)}) THEN {value} END" if pattern else value
 
-    return Value((text(column),), number)
+    return Value((column,), number)
 
 
 def spelled_duration(column: str) -> Value:
     """Go's and Rust's spelling: 1m43s, 57.95s, 684.6ms, 51.8µs (Go: time.Duration.String, Rust: Duration's Debug)."""
-    return Value((text(column),), lambda x: f"within_us(parts_us(duration_parts({x})), 0, {LONGEST_REQUEST_S}e6)")
+    return Value((column,), "parts_us(duration_parts({}))".format)
 
 
 def upstream_durations(column: str) -> Value:
@@ -142,17 +157,14 @@ def upstream_durations(column: str) -> Value:
 
     def number(x: str) -> str:
         parts = f"list_sum(CAST(regexp_extract_all({x}, '[0-9]+[.]?[0-9]*') AS DOUBLE[]))"
-        return (
-            f"CASE WHEN regexp_full_match({x}, '[-0-9., :]+') THEN "
-            f"within_us({parts} * 1e6, 0, {LONGEST_REQUEST_S}e6) END"
-        )
+        return f"CASE WHEN regexp_full_match({x}, '[-0-9., :]+') THEN {parts} * 1000000 END"
 
-    return Value((f"CASE WHEN regexp_matches({column}, '[0-9]') THEN {column} END",), number)
+    return Value((column,), number, present="coalesce(regexp_matches({}, '[0-9]'), false)".format)
 
 
 def tokens(column: str) -> Value:
     """A count of tokens. `374.0`, as a DataFrame with gaps writes it, is 374; `374.5` is damage."""
-    return Value((text(column),), "token_count({})".format)
+    return Value((column,), "{}_d".format, most=MOST_TOKENS, whole=True)
 
 
 def quotient(took: str, each: str) -> Value:
@@ -162,48 +174,53 @@ def quotient(took: str, each: str) -> Value:
     """
 
     def number(all_: str, one: str) -> str:
-        ratio = f"round(parts_us(duration_parts({all_})) / nullif(parts_us(duration_parts({one})), 0))"
-        return f"token_count(CAST({ratio} AS VARCHAR))"
+        return f"round(parts_us(duration_parts({all_})) / nullif(parts_us(duration_parts({one})), 0))"
 
-    return Value((text(took), text(each)), number)
+    return Value((took, each), number, most=MOST_TOKENS)
 
 
 def status(column: str) -> Value:
     """An HTTP status; a word for success counts as 200, one for failure as 500."""
-    return Value((text(column),), "status_code({})".format)
+    return Value((column,), "status_code({0}, {0}_d)".format, most=999, whole=True)
 
 
-def either(*values: Value) -> Value:
-    """The first that is there."""
+def either(first: Value, *others: Value) -> Value:
+    """The first that is there. All have the bounds of the first."""
+    values = (first, *others)
     texts = tuple(text for value in values for text in value.texts)
 
-    def join(columns: tuple[str, ...], choose: Callable[[Value], Sql]) -> str:
-        parts, first = [], 0
+    def join(columns: tuple[str, ...], choose: Callable[[Value], Sql], glue: str) -> str:
+        parts, start = [], 0
         for value in values:
-            own = columns[first : first + len(value.texts)]
+            own = columns[start : start + len(value.texts)]
             parts.append(choose(value)(*own))
-            first += len(own)
-        return f"coalesce({', '.join(parts)})"
+            start += len(own)
+        return glue.join(parts)
 
-    return Value(texts, lambda *columns: join(columns, lambda value: value.number))
+    return replace(
+        first,
+        texts=texts,
+        number=lambda *columns: f"coalesce({join(columns, lambda value: value.number, ', ')})",
+        present=lambda *columns: f"({join(columns, lambda value: value.present, ' OR ')})",
+    )
 
 
 def between(start: Time, end: Time, *, streamed_before: Time | None = None) -> Value:
     """The time from one moment to a later one. None where the later one is `streamed_before`: LiteLLM sets the time of
     the first token to the end where an answer was not streamed.
     """
-    texts = (*start.texts, *end.texts, *(streamed_before.texts if streamed_before else ()))
 
     def number(first: str, last: str, *_: str) -> str:
-        return f"within_us({end.number(last)} - {start.number(first)}, 0, {LONGEST_REQUEST_S}e6)"
+        return f"{end.number(last)} - {start.number(first)}"
 
     def present(first: str, last: str, *whole: str) -> str:
         different = f" AND {last} IS DISTINCT FROM {whole[0]}" if whole else ""
         return f"({first} IS NOT NULL AND {last} IS NOT NULL{different})"
 
     if streamed_before is None:
-        return Value(texts, number, present)
-    return Value(texts, lambda *x: f"CASE WHEN {present(*x)} THEN {number(*x)} END", present)
+        return Value((*start.texts, *end.texts), number, present=present)
+    texts = (*start.texts, *end.texts, *streamed_before.texts)
+    return Value(texts, lambda *x: f"CASE WHEN {present(*x)} THEN {number(*x)} END", present=present)
 
 
 def literal(string: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from ferry.assess.discovery.evidence import (
     TraceFile,
 )
 from ferry.assess.discovery.folders import model_folders
-from ferry.assess.discovery.kinds import Unrecognised, recognise
+from ferry.assess.discovery.kinds import LOOKS_LIKE, MODEL, Kind, Unrecognised, recognise
 from ferry.assess.discovery.proposal import Places, Written, extended_site, new_site
 from ferry.assess.discovery.sample import sample
 from ferry.assess.discovery.servers import number, servers
@@ -106,9 +106,9 @@ def discover(folder: Path, *, site: Path | None = None, progress: Progress | Non
     skipped += [*found.skipped, *found.services.skipped]
     gone = {one.path for one in skipped}
     used = [
-        Used(one.path, kinds[one.path], _says(one), ", ".join(keys))
+        Used(one.path, kinds[one.path].name, _says(one), ", ".join(keys))
         for one in evidence
-        if one.path not in gone and (keys := found.keys(one))
+        if one.path not in gone and (keys := found.keys(one, kinds[one.path]))
     ]
     return Discovery(
         folder=folder,
@@ -122,12 +122,12 @@ def discover(folder: Path, *, site: Path | None = None, progress: Progress | Non
     )
 
 
-def _recognised(walked: Walk, progress: Progress | None) -> tuple[list[Evidence], list[Skipped], dict[str, str]]:
+def _recognised(walked: Walk, progress: Progress | None) -> tuple[list[Evidence], list[Skipped], dict[str, Kind]]:
     """Every file once: evidence, or a reason. What lies in a model folder and is of no other kind is the model's."""
     folders = model_folders(walked)
     evidence: list[Evidence] = list(folders.found)
-    kinds = dict.fromkeys((one.path for one in folders.found), "model")
-    skipped = [*folders.skipped, *(one for one in walked.skipped if not folders.owns(one.path))]
+    kinds = dict.fromkeys((one.path for one in folders.found), MODEL)
+    skipped = [*folders.skipped, *walked.skipped]
     known = set(kinds) | {one.path for one in folders.skipped}
     for path, target in walked.links.items():
         if not folders.owns(path):
@@ -140,7 +140,8 @@ def _recognised(walked: Walk, progress: Progress | None) -> tuple[list[Evidence]
         owned = folders.owns(file.path)
         result = _file(walked.root, file, owned)
         if isinstance(result, str):
-            if not owned:
+            # Of a model's own files nothing is said; a damaged log among them is none of those.
+            if not owned or result.startswith(LOOKS_LIKE):
                 skipped.append(Skipped(file.path, result))
         else:
             kinds[file.path], one = result
@@ -148,7 +149,7 @@ def _recognised(walked: Walk, progress: Progress | None) -> tuple[list[Evidence]
     return evidence, skipped, kinds
 
 
-def _file(root: Path, file: Found, owned: bool) -> tuple[str, Evidence] | str:
+def _file(root: Path, file: Found, owned: bool) -> tuple[Kind, Evidence] | str:
     if not file.path.isprintable():
         return "has a name that cannot stand in a site.yaml (line ends, control characters, not UTF-8): rename it"
     if file.bytes == 0:
@@ -160,8 +161,7 @@ def _file(root: Path, file: Found, owned: bool) -> tuple[str, Evidence] | str:
     result = recognise(taken, without_models=owned)
     if isinstance(result, Unrecognised):
         return result.reason or why_unknown(taken)
-    kind, one = result
-    return kind.name, one
+    return result
 
 
 class _Sorted:
@@ -201,29 +201,19 @@ class _Sorted:
             + sum(len(one.metrics) + (one.trace is not None and bool(one.trace_says)) for one in given)
         )
 
-    def keys(self, one: Evidence) -> list[str]:
-        """The keys that a file goes under."""
+    def keys(self, one: Evidence, kind: Kind) -> list[str]:
+        """The keys that a file goes under; none where it is of no service."""
         if isinstance(one, SiteFile):
-            return (
-                ["the base"] if self.base and (self.base.root / one.path).resolve() == self.base.path.resolve() else []
-            )
+            is_base = self.base and (self.base.root / one.path).resolve() == self.base.path.resolve()
+            return [kind.key] if is_base else []
         if one.path in self.named:
             return ["named in site.yaml"]
-        return list(self._keys(one))
-
-    def _keys(self, one: Evidence) -> Iterator[str]:
-        fixed = {GpuFile: "cluster.nvidia_smi", CollectiveFile: "cluster.nccl_tests", ExporterFile: "cluster.metrics"}
-        if type(one) in fixed:
-            yield fixed[type(one)]
-        elif isinstance(one, DeploymentFile):
-            yield "deployments"
-        for service in self.services.services:
-            if isinstance(one, ModelFound) and service.model == one.path:
-                yield f"serving[{service.name}].model"
-            elif isinstance(one, EngineFile) and any(path == one.path for path, _ in service.metrics):
-                yield f"serving[{service.name}].metrics"
-            elif isinstance(one, TraceFile) and service.trace is one:
-                yield f"serving[{service.name}].requests"
+        if isinstance(one, ExporterFile):
+            return ["cluster.metrics"]
+        if "[]" not in kind.key:
+            return [kind.key]
+        own = [service for service in self.services.services if service.holds(one.path)]
+        return [kind.key.replace("[]", f"[{service.name}]") for service in own]
 
     def _without_metrics_of_asked_services(self, base: given_site.Base) -> None:
         for service, part in zip(self.services.services, base.site.serving, strict=False):

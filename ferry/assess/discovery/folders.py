@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ferry.assess import models
 from ferry.assess.discovery.evidence import ModelFound
-from ferry.assess.discovery.walk import Skipped, Walk, join
+from ferry.assess.discovery.walk import LINK_OUT, Skipped, Walk, join
 from ferry.errors import FerryError
 
 WEIGHTS = (".safetensors", ".gguf")
+LARGEST_CONFIG_BYTES = 2**24
 FIRST_SPLIT = "-00001-of-"
 OLLAMA = frozenset({"manifests", "blobs"})
 CONFIGS = ("config.json", "params.json")
@@ -48,26 +48,26 @@ def model_folders(walk: Walk) -> ModelFolders:
     inside: dict[str, list[str]] = defaultdict(list)
     for path in (*(file.path for file in walk.files), *walk.links):
         inside[path.rpartition("/")[0]].append(path)
-    out_of_it = {skipped.path.rpartition("/")[0] for skipped in walk.skipped if "link out of" in skipped.reason}
+    out_of_it = [skipped.path for skipped in walk.skipped if skipped.reason == LINK_OUT]
     folders = set(walk.folders)
     models_found = ModelFolders()
     for folder in walk.folders:
         files = inside.get(folder, [])
-        names = {path.rpartition("/")[2] for path in files}
+        outward = [path for path in out_of_it if path.rpartition("/")[0] == folder]
+        names = {path.rpartition("/")[2] for path in (*files, *outward)}
         parts = {name for name in ("snapshots", *OLLAMA) if join(folder, name) in folders}
         configured = any(name in names for name in CONFIGS)
         weighty = any(name.endswith(WEIGHTS) for name in names)
-        if not (configured or weighty or parts >= OLLAMA or "snapshots" in parts):
+        is_store = parts >= OLLAMA or "snapshots" in parts
+        if not (configured or weighty or is_store):
             continue
         if not folder.isprintable():
             continue  # each of its files is named with that reason
-        if folder in out_of_it:
+        # What a model's reader opens lies beside its configuration; in a store, anywhere below.
+        if outward or (is_store and any(path.startswith(join(folder, "")) for path in out_of_it)):
             models_found.owned.add(folder)
-            models_found.skipped.append(
-                Skipped(
-                    folder or ".", "is a model folder with links out of the folder that is searched: name it yourself"
-                )
-            )
+            reason = "is a model folder with links out of the folder that is searched: name it yourself"
+            models_found.skipped.append(Skipped(folder or ".", reason))
             continue
         _try(folder, files, weighty, parts, walk, models_found)
     models_found.targets.update(
@@ -89,7 +89,7 @@ def _try(folder: str, files: list[str], weighty: bool, parts: set[str], walk: Wa
         if several:
             models_found.found += read
             models_found.owned.add(folder)
-        elif weighty or _says_model(walk, folder):
+        elif weighty or _says_model(walk, folder, files):
             models_found.owned.add(folder)
             models_found.skipped.append(Skipped(label, f"looks like a model folder: {without(str(error), label)}"))
         return
@@ -118,18 +118,16 @@ def _single(path: str, engine: str | None, walk: Walk, models_found: ModelFolder
         return None
 
 
-def _says_model(walk: Walk, folder: str) -> bool:
+def _says_model(walk: Walk, folder: str, files: list[str]) -> bool:
     """Whether the config.json of a folder is one of a model at all; other programs have such files, too."""
-    sizes: Mapping[str, int] = {file.path: file.bytes for file in walk.files}
-    for name in CONFIGS:
-        path = join(folder, name)
-        if 0 < sizes.get(path, 0) < 2**24:
-            try:
-                content = (walk.root / path).read_bytes()
-            except OSError:
-                continue
-            if b'"model_type"' in content or b'"architectures"' in content:
-                return True
+    for path in (path for name in CONFIGS if (path := join(folder, name)) in files):
+        try:
+            with (walk.root / path).open("rb") as file:
+                content = file.read(LARGEST_CONFIG_BYTES)
+        except OSError:
+            continue
+        if b'"model_type"' in content or b'"architectures"' in content:
+            return True
     return False
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ferry.assess import collectives, deployments, gpus, models, prometheus
 from ferry.assess.deployments.parse import STARTS, kind_of
+from ferry.assess.discovery import marks
 from ferry.assess.discovery.evidence import (
     CollectiveFile,
     DeploymentFile,
@@ -25,10 +26,11 @@ from ferry.assess.discovery.evidence import (
     TraceFile,
 )
 from ferry.assess.discovery.folders import without
+from ferry.assess.discovery.proposal import round_trip
 from ferry.assess.discovery.sample import Sample
 from ferry.assess.files import LARGEST_TEXT_BYTES
 from ferry.assess.gpus import query
-from ferry.assess.prometheus import engines, exposition, reader
+from ferry.assess.prometheus import engines, reader
 from ferry.assess.site import SCHEMA, read_site
 from ferry.errors import FerryError, UnreadableInput
 from ferry.traces import lines, open_trace
@@ -36,22 +38,8 @@ from ferry.traces import recognise as trace_format
 
 
 @dataclass(frozen=True)
-class Marks:
-    """What a kind is told by: one of the words, and where there is a pattern, that too. Words cost next to nothing."""
-
-    words: tuple[str, ...]
-    pattern: re.Pattern[str] | None = None
-
-    def are_in(self, sample: Sample) -> bool:
-        """Whether a text has them."""
-        if sample.is_binary or not any(word in sample.ends for word in self.words):
-            return False
-        return self.pattern is None or bool(self.pattern.search(sample.ends))
-
-
-@dataclass(frozen=True)
 class Kind:
-    """A kind of file: its name, the key of site.yaml that it belongs under, its marks, its reader."""
+    """A kind of file: its name, the key of site.yaml that it goes under ([]: of its service), its marks, its reader."""
 
     name: str
     key: str
@@ -59,76 +47,17 @@ class Kind:
     read: Callable[[Sample], Evidence]
 
 
-SITE = Marks(("ferry/site/",), re.compile(r"^[\"']?schema[\"']?\s*:\s*[\"']?ferry/site/", re.MULTILINE))
-NCCL = Marks(
-    (
-        "nThread",
-        "busbw",
-        "Avg bus",
-        "_perf",
-        "NCCL ",
-        "size(B)",
-        " failure",
-        "nccom-test -",
-        "neuron-bench",
-        "bus_bandw",
-    ),
-    re.compile(
-        r"\bnThread|\balgbw\b.*\bbusbw\b|Avg bus bandwidth|[a-z]_perf\w*: |\bNCCL (?:INFO|WARN)\b|size\(B\)|"
-        r"(?:NCCL|CUDA|Cuda) failure|\bnccom-test -|neuron-bench|\"average_bus_bandwidth\""
-    ),
-)
-GPUS = Marks(
-    (
-        "NVIDIA", "NVSMI", "nvidia_smi_log", "GPU", "gpu", "NVML", "DRIVER version", "CUDA version", '"card', "Tesla ",
-        "GeForce ", "Quadro ", "System Management Interface", "-smi", "o devices were found",
-    ),
-    re.compile(
-        r"\bNVIDIA-SMI +(?:[0-9]|version)|NVSMI LOG|<nvidia_smi_log|\bGPU [0-9A-F]{4,8}:|\(UUID: GPU-|"
-        r"\bGPU-[0-9a-f]{8}-|^\W{0,9}GPU0\b|^# *(?:gpu|Date +Time +gpu)\b|(?:NVML|DRIVER|CUDA) version +:|"
-        r"\"card[0-9]+\"|\"gpu_data\"|\"gpu\" *: *[0-9]|^(?:NVIDIA|Tesla|GeForce|Quadro) [\w ().-]+,|"
-        r"System Management Interface|nvidia-smi (?:has failed|couldn't find)|failed to initialize nvml|"
-        r"no devices were found|unable to determine the device handle|-smi: (?:command )?not found",
-        re.MULTILINE | re.IGNORECASE,
-    ),
-)  # fmt: skip
-HEADING_WITHIN = 20
-"""Lines in which a heading of nvidia-smi's CSV is looked for."""
-PAGE = Marks(
-    (
-        "# HELP ", "# TYPE ", "# UNIT ", "vllm", "sglang", "tgi_", "nv_", "trtllm_", "ollama_", "DCGM_FI_", "dcgm_",
-        "nvidia_smi_", "node_", "scrape_configs:", "rule_files:", "groups:",
-    ),
-    re.compile(
-        rf"^\s*(?:# (?:HELP|TYPE|UNIT) |(?:{exposition.KNOWN.pattern})[\w:]*(?:\{{| [+-]?[0-9]))|"
-        r"^(?:scrape_configs|rule_files|groups):|\b(?:vllm|sglang):[a-z_]{3}|\bDCGM_FI_[A-Z]|"
-        r"\bollama_\w+_(?:total|seconds)\b",
-        re.MULTILINE,
-    ),
-)  # fmt: skip
-ANSWER = Marks(
-    ('"resultType"', '"activeTargets"', '"__name__"', '"status"', '"frames"', '"errorType"'),
-    re.compile(r'"(?:resultType|activeTargets|__name__|errorType)"|"status"\s*:\s*"(?:success|error)"|"frames"\s*:'),
-)
-MODEL_JSON = Marks(('"model_type"', '"architectures"', '"weight_map"', '"mediaType"', '"vocab_size"'))
-MODEL_TEXT = Marks(
-    ("git-lfs.github.com", "filter=lfs", ".safetensors", ".gguf"),
-    re.compile(
-        r"^(?:[0-9 ]*-[rwxsStT-]{9}.*|\s*[0-9][0-9.,]*[KMGTP]?i?B?\s+\S.*)\.(?:safetensors|gguf)\b|filter=lfs|"
-        r"^version https://git-lfs",
-        re.MULTILINE,
-    ),
-)
 ENGINE_OF = {"vllm-requests": "vllm", "sglang-requests": "sglang", "tgi": "tgi", "tgi-json": "tgi", "ollama": "ollama"}
 """Whose formats of requests they are; gateways' logs are of any engine."""
+LOOKS_LIKE = "looks like "
 LARGEST_TRACE_READ_BYTES = 64 * 2**20
 MOST_MODELS = 20
-PYTHON = re.compile(r"#!.*python")
-TENSORS = re.compile(rb".{6}\0\0\s*\{", re.DOTALL)
 
 
 def _site(sample: Sample) -> Evidence:
-    return SiteFile(sample.label, read_site(sample.path))
+    site = read_site(sample.path)
+    round_trip(sample.text(LARGEST_TEXT_BYTES), sample.label)
+    return SiteFile(sample.label, site)
 
 
 def _collectives(sample: Sample) -> Evidence:
@@ -137,9 +66,9 @@ def _collectives(sample: Sample) -> Evidence:
 
 
 def _looks_like_gpus(sample: Sample) -> bool:
-    if GPUS.are_in(sample):
+    if marks.GPUS.are_in(sample):
         return True
-    first = [] if sample.is_binary else sample.ends.split("\n", HEADING_WITHIN)[:HEADING_WITHIN]
+    first = [] if sample.is_binary else sample.ends.split("\n", marks.HEADING_WITHIN)[: marks.HEADING_WITHIN]
     return any(query.columns_of(line) for line in first)
 
 
@@ -148,7 +77,7 @@ def _gpus(sample: Sample) -> Evidence:
 
 
 def _looks_like_metrics(sample: Sample) -> bool:
-    return (ANSWER if sample.starts_as_json else PAGE).are_in(sample)
+    return (marks.ANSWER if sample.starts_as_json else marks.PAGE).are_in(sample)
 
 
 def _metrics(sample: Sample) -> Evidence:
@@ -182,7 +111,7 @@ def _looks_like_deployment(sample: Sample) -> bool:
     if deployments.looks_like(sample.name, sample.ends):
         return True
     # Whatever its name: a format and a program that it starts, but for documents and programs that mention both.
-    mentions = "```" in sample.ends or PYTHON.match(sample.ends)
+    mentions = "```" in sample.ends or marks.PYTHON.match(sample.ends)
     return not mentions and kind_of(sample.ends) is not None and bool(STARTS.search(sample.ends))
 
 
@@ -219,22 +148,23 @@ def _trace(sample: Sample) -> Evidence:
 
 def _looks_like_model(sample: Sample) -> bool:
     if sample.is_binary:
-        return sample.head.startswith(b"GGUF") or bool(TENSORS.match(sample.head))
-    return (MODEL_JSON if sample.starts_as_json else MODEL_TEXT).are_in(sample)
+        return sample.head.startswith(b"GGUF") or bool(marks.TENSORS.match(sample.head))
+    return (marks.MODEL_JSON if sample.starts_as_json else marks.MODEL_TEXT).are_in(sample)
 
 
 def _model(sample: Sample) -> Evidence:
     return ModelFound(sample.label, models.read_model(sample.path, sample.label).facts.architecture)
 
 
+MODEL = Kind("model", "serving[].model", _looks_like_model, _model)
 KINDS = (
-    Kind(f"site.yaml ({SCHEMA})", "", SITE.are_in, _site),
-    Kind("collectives' log", "cluster.nccl_tests", NCCL.are_in, _collectives),
+    Kind(f"site.yaml ({SCHEMA})", "the base", marks.SITE.are_in, _site),
+    Kind("collectives' log", "cluster.nccl_tests", marks.NCCL.are_in, _collectives),
     Kind("GPUs' state", "cluster.nvidia_smi", _looks_like_gpus, _gpus),
-    Kind("metrics", "serving[].metrics or cluster.metrics", _looks_like_metrics, _metrics),
-    Kind("deployment", "", _looks_like_deployment, _deployment),
+    Kind("metrics", "serving[].metrics", _looks_like_metrics, _metrics),
+    Kind("deployment", "deployments", _looks_like_deployment, _deployment),
     Kind("requests", "serving[].requests", _looks_like_trace, _trace),
-    Kind("model", "serving[].model", _looks_like_model, _model),
+    MODEL,
 )
 
 
@@ -249,11 +179,11 @@ def recognise(sample: Sample, *, without_models: bool = False) -> tuple[Kind, Ev
     """The kind of a file, and what it says; or why none of the readers reads it: the first one's reason."""
     refusals: list[str] = []
     for kind in KINDS:
-        if (without_models and kind.name == "model") or not kind.marks(sample):
+        if (without_models and kind is MODEL) or not kind.marks(sample):
             continue
         try:
             return kind, kind.read(sample)
         except FerryError as error:
             said = without(without(str(error), sample.label), str(sample.path))
-            refusals.append(f"looks like {kind.name}: {said}")
+            refusals.append(f"{LOOKS_LIKE}{kind.name}: {said}")
     return Unrecognised(refusals[0] if refusals else "")

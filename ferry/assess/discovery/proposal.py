@@ -12,12 +12,16 @@ from typing import Any
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.scalarstring import SingleQuotedScalarString
+from yaml import SafeLoader, ScalarNode
 
 from ferry.artefacts.deployment import Deployment
 from ferry.assess.discovery.servers import Claim, Servers
 from ferry.assess.discovery.services import Service, slug
 from ferry.assess.discovery.walk import shown
 from ferry.assess.site import SCHEMA, TO_FILL_IN, Site
+from ferry.errors import UnreadableInput
 
 HEAD = f"""\
 # Proposed by ferry assess --discover: each value has beside it where it comes from.
@@ -53,7 +57,7 @@ class Written:
 
     def __call__(self, path: str) -> str:
         """The path of a file below the root."""
-        return PurePath(os.path.relpath(self.root / path, self.folder)).as_posix()
+        return _text(PurePath(os.path.relpath(self.root / path, self.folder)).as_posix())
 
 
 def new_site(
@@ -83,7 +87,7 @@ def extended_site(
     text: str, site: Site, folder: Path, services: Sequence[Service], places: Places, written: Written
 ) -> str:
     """The user's own site.yaml, comments and all, with what was found besides; paths from where it will lie."""
-    document = _yaml().load(text)
+    document = round_trip(text, "site.yaml")
     if folder.resolve() != written.folder.resolve():
         _move(site, document, Written(folder.resolve(), written.folder))
     cluster = document["cluster"]
@@ -120,8 +124,26 @@ def _yaml() -> YAML:
     return yaml
 
 
+def round_trip(text: str, label: str) -> CommentedMap:
+    """A site.yaml with its comments. Raises UnreadableInput for what cannot be written again, such as a key twice."""
+    try:
+        document = _yaml().load(text)
+    except (YAMLError, ValueError, RecursionError) as error:
+        said = " ".join(str(getattr(error, "problem", None) or error).split())[:200]
+        raise UnreadableInput(f"{label}: cannot be extended: {said}") from error
+    if not isinstance(document, CommentedMap):
+        raise UnreadableInput(f"{label}: cannot be extended: it is no mapping")
+    return document
+
+
+def _text(value: str) -> str:
+    """A text that YAML 1.1, which site.yaml is read as, takes for one, too: `no` and `1:30` need quotes there."""
+    tag = SafeLoader("").resolve(ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]
+    return value if tag == "tag:yaml.org,2002:str" else SingleQuotedScalarString(value)
+
+
 def _put(into: CommentedMap, key: str, value: Any, says: str) -> None:
-    into[key] = value
+    into[key] = _text(value) if isinstance(value, str) else value
     if says:
         into.yaml_add_eol_comment(" ".join(shown(says).split())[:200], key)
 
@@ -151,7 +173,7 @@ def _cluster(found: Servers, training: Sequence[Deployment], places: Places, wri
 
 def _service(service: Service, written: Written) -> CommentedMap:
     entry = CommentedMap()
-    entry["name"] = service.name
+    entry["name"] = _text(service.name)
     _put(
         entry,
         "model",
@@ -194,7 +216,7 @@ def _named(training: Sequence[Deployment]) -> list[tuple[Deployment, str]]:
 def _training(job: Deployment, name: str) -> CommentedMap:
     entry = CommentedMap()
     _put(entry, "name", name, f"{job.where} starts it")
-    entry["launcher"] = job.launcher or job.kind
+    entry["launcher"] = _text(job.launcher or job.kind)
     _put(entry, "nodes", job.nodes or 1, job.at("nodes") if job.nodes else "assumed: the file names no number of nodes")
     return entry
 

@@ -39,6 +39,11 @@ class Service:
     jobs: list[Deployment] = field(default_factory=list)
     given: bool = False
 
+    def holds(self, path: str) -> bool:
+        """Whether a file or model is of this service."""
+        trace = [self.trace.path] if self.trace else []
+        return path in (self.model, *trace, *(own for own, _ in self.metrics))
+
     def is_named(self, names: Iterable[str]) -> bool:
         """Whether one of these names is its own."""
         return not self.names.isdisjoint(names)
@@ -67,6 +72,9 @@ def services(evidence: Sequence[Evidence], given: Sequence[Service] = ()) -> Ser
     _models([item for item in evidence if isinstance(item, ModelFound)], found)
     _traces([item for item in evidence if isinstance(item, TraceFile)], found)
     found.findings += _ports(found.services)
+    # A page of several models may belong to one service and not to another: then it is used.
+    used = {path for service in found.services for path, _ in service.metrics}
+    found.skipped = list({one.path: one for one in found.skipped if one.path not in used}.values())
     return found
 
 
@@ -221,7 +229,7 @@ def _traces(traces: Sequence[TraceFile], found: Services) -> None:
 
 def _ambiguous(path: str, what: str, key: str, could: Sequence[Service]) -> Skipped:
     names = ", ".join(one.name for one in could[:5]) + (" …" if len(could) > 5 else "")
-    return Skipped(path, f"is {what}, and could belong to each of {names}: name it under serving.{key} of its own")
+    return Skipped(path, f"is {what}, and could belong to each of {names}: name it under {key} of the right one")
 
 
 def _ports(all_services: Sequence[Service]) -> list[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ferry.assess.discovery.sample import Sample
+from ferry.assess.discovery.sample import HEAD_BYTES, TAIL_BYTES, Sample
 
 ARTEFACT = re.compile(r"^schema: [\"']?(ferry/[\w-]+/v\d+)", re.MULTILINE)
 BINARIES = (
@@ -32,4 +32,9 @@ def why_unknown(sample: Sample) -> str:
         return f"is Ferry's own ({match[1]})"
     if WEB_PAGE.match(sample.ends):
         return "is a web page"
+    if sample.size > HEAD_BYTES + TAIL_BYTES:
+        return (
+            f"has nothing that Ferry reads in its first {HEAD_BYTES // 1024} and its last {TAIL_BYTES // 1024} KiB; "
+            "name it in site.yaml if that lies between them"
+        )
     return "is of no kind that Ferry reads"

@@ -13,6 +13,7 @@ from ferry.errors import UnreadableInput
 
 MOST_ENTRIES = 100_000
 DEEPEST = 32
+LINK_OUT = "is a link out of the folder, and is not followed; name its target"
 OTHERS = (
     (stat.S_ISFIFO, "is a pipe"),
     (stat.S_ISSOCK, "is a socket"),
@@ -120,7 +121,7 @@ def _link(path: str, found: Walk) -> None:
         found.skipped.append(Skipped(path, "is a link that leads nowhere"))
         return
     if not target.is_relative_to(found.root):
-        found.skipped.append(Skipped(path, "is a link out of the folder, and is not followed; name its target"))
+        found.skipped.append(Skipped(path, LINK_OUT))
     elif target.is_file():
         found.links[path] = str(target.relative_to(found.root))
     else:

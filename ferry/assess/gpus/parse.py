@@ -44,6 +44,8 @@ OTHER_KINDS = (
     ("nThread", "nccl-tests output: name it under cluster.nccl_tests"),
     ("ROCm System Management Interface", "rocm-smi's table: give rocm-smi --showallinfo --json"),
     ("AMD-SMI", "amd-smi's table: give amd-smi static --json and amd-smi metric --json"),
+    ("GFX_ACTIVITY: ", "amd-smi's text: give amd-smi static --json and amd-smi metric --json"),
+    ("MARKET_NAME: ", "amd-smi's text: give amd-smi static --json and amd-smi metric --json"),
 )
 KINDS = "nvidia-smi's table, -q, -q -x, -L, topo -m, nvlink, dmon, --version, --query-gpu; rocm-smi's or amd-smi's JSON"
 NOISE = re.compile(
@@ -80,11 +82,11 @@ def parse(text: str, file: str) -> Reading:
 
 
 def _json(lines: Sequence[str]) -> int:
-    """The line where JSON begins: rocm-smi may print warnings above it. 0 where the text is not JSON."""
+    """The line where JSON begins: rocm-smi may print warnings above it, `amd-smi -w` how to stop it. 0: no JSON."""
     for number, line in enumerate(lines[:50], 1):
         if line.lstrip().startswith(("{", "[{")) or line.strip() == "[":
             return number
-        if line.strip() and not line.lstrip().upper().startswith(("WARNING", "ERROR", "$")):
+        if line.strip() and not line.lstrip().upper().startswith(("WARNING", "ERROR", "$", "'CTRL' + 'C'")):
             return 0
     return 0
 

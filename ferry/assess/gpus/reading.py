@@ -24,7 +24,7 @@ MEASURE = (
 BLANK = frozenset({
     "", "-", "--", "n/a", "na", "none", "not supported", "not available", "unavailable", "insufficient permissions",
     "requested functionality has been deprecated", "not active", "not applicable", "null", "not found",
-    "invalid argument", "no permission",
+    "invalid argument", "no permission", "n/a (secondary die)",
 })  # fmt: skip
 ILL = ("err!", "unknown error", "gpu requires reset", "gpu is lost", "gpu access blocked by the operating system")
 FLAGS = {

@@ -13,6 +13,10 @@ ESCAPES = re.compile(r"\x1b?\[[0-9]{1,3}(?:;[0-9]{1,3})*m")
 DEVICE = re.compile(r"GPU[0-9]{1,3}")
 NIC = re.compile(r"NIC[0-9]{1,3}|(?:mlx|bnxt_re|irdma|efa|rdmap|hfi|qedr|ib|roce)\S{0,30}", re.IGNORECASE)
 NVLINK = re.compile(r"NV([0-9]{1,2})")
+GLUED_DEVICES = re.compile(r"(?:GPU[0-9]{1,3}|NIC[0-9]{1,3}){2,}")
+GLUED_LINKS = re.compile(r"(?:NV[0-9]{1,2}|SYS|SOC|NODE|PHB|PXB|PIX){2,}")
+PART = re.compile(r"(?:GPU|NIC|NV)[0-9]{1,3}|SYS|SOC|NODE|PHB|PXB|PIX")
+"""A tab between two names may be lost where a copy is pasted: `SYSSYS`, `NIC11NIC12`."""
 PATHS = ("PIX", "PXB", "PHB", "NODE", "SYS")
 """From the nearest to the farthest; SOC is what SYS was called before driver 387."""
 OTHER_LINKS = {"X", "SOC", "NVB", "NVL", "PSB", "P2P", "C2C", *PATHS}
@@ -106,7 +110,11 @@ def _heading(line: str) -> list[str]:
 
 
 def _words(line: str) -> list[str]:
-    return ESCAPES.sub("", line[: LONGEST_ROW + 1]).replace("|", " ").split()
+    words: list[str] = []
+    for word in ESCAPES.sub("", line[: LONGEST_ROW + 1]).replace("|", " ").split():
+        glued = GLUED_DEVICES.fullmatch(word) or GLUED_LINKS.fullmatch(word)
+        words += PART.findall(word) if glued else [word]
+    return words
 
 
 def _row(name: str, cells: list[str], columns: list[str], links: dict[tuple[int, int], str]) -> str:

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ferry.artefacts import Finding
+from ferry.assess.models import layers as layer_kinds
 from ferry.assess.models.spellings import family
 
 Kind = Literal["MHA", "GQA", "MQA", "MLA"]
 
 LARGEST_WINDOW = 10**9
 LOCAL = ("sliding_attention", "chunked_attention")
-FIXED_STATE = ("linear_attention", "mamba", "mamba2", "recurrent", "conv")
-"""Layers that keep a state of fixed size and no KV cache (Qwen3-Next, Granite-4, Jamba, LFM2)."""
 
 _EVERY_LAYER = frozenset({"mistral", "mixtral", "phi3", "starcoder2"})
 _BY_SWITCH = frozenset({"qwen2", "qwen2_moe", "qwen3", "qwen3_moe"})
@@ -54,7 +53,8 @@ def window(config: Mapping[str, Any]) -> Window | None:
     None: every layer looks back over the whole context, or the window is no shorter than it.
     """
     layers = config["num_hidden_layers"]
-    types = _layer_types(config)
+    stated = layer_kinds.stated(config)
+    types = stated.kinds if stated else None
     chunked = config.get("attention_chunk_size")
     tokens = config.get("sliding_window")
     if (types is not None and any(name == "chunked_attention" for name in types)) or family(config) == "llama4_text":
@@ -77,15 +77,14 @@ def window_unknown(tokens: int, where: str) -> Finding:
     )
 
 
-def fixed_state_layers(config: Mapping[str, Any]) -> int:
-    """How many layers keep no KV cache."""
-    types = _layer_types(config)
-    if types is not None:
-        return sum(name in FIXED_STATE for name in types)
+def layers_without_cache(config: Mapping[str, Any]) -> tuple[int, str]:
+    """How many layers keep no KV cache, and the key that says it."""
+    if (stated := layer_kinds.stated(config)) is not None:
+        return stated.without_cache, stated.key
     every = config.get("full_attention_interval")
     if type(every) is int and every > 1 and family(config).startswith(("qwen3_next", "qwen3_5")):
-        return int(config["num_hidden_layers"] - config["num_hidden_layers"] // every)
-    return 0
+        return int(config["num_hidden_layers"] - config["num_hidden_layers"] // every), "full_attention_interval"
+    return 0, ""
 
 
 def context(config: Mapping[str, Any]) -> int:
@@ -105,13 +104,6 @@ def context(config: Mapping[str, Any]) -> int:
     if method == "yarn" and type(original) is int and 0 < original <= LARGEST_WINDOW:
         return round(original * factor)
     return round(stated * factor) if method in ("linear", "dynamic", "yarn") else stated
-
-
-def _layer_types(config: Mapping[str, Any]) -> list[str] | None:
-    types = config.get("layer_types")
-    if isinstance(types, list) and len(types) >= config["num_hidden_layers"] and all(type(t) is str for t in types):
-        return types[: config["num_hidden_layers"]]
-    return None
 
 
 def _layers_by_family(config: Mapping[str, Any], layers: int) -> int | None:

@@ -45,6 +45,8 @@ def decoder(document: Mapping[str, Any], file: str) -> Decoder:
         )
     for key in (key for key in DIMENSIONS if key in config):
         value, least = config[key], 0 if key in MAY_BE_ZERO else 1
+        if key == "moe_layer_freq" and isinstance(value, list):
+            continue
         if not (type(value) is int and least <= value <= LARGEST_DIMENSION):
             raise UnreadableInput(f"{file}: {key} is {repr(value)[:40]}; expected a whole number from {least}")
     for key in NEEDED:
@@ -77,6 +79,11 @@ def _check(config: Mapping[str, Any], file: str) -> None:
         active = config.get("num_experts_per_tok") or 0
         if config.get(name) and active > config[name]:
             raise UnreadableInput(f"{file}: num_experts_per_tok is {active}, more than {name}, {config[name]}")
+    sparse = config.get("moe_layer_freq")
+    if isinstance(sparse, list) and not (len(sparse) >= layers and all(type(flag) is int for flag in sparse)):
+        raise UnreadableInput(
+            f"{file}: moe_layer_freq is {repr(sparse)[:40]}; expected 0 or 1 for each of {layers} layers"
+        )
     dense = config.get("mlp_only_layers")
     if dense is not None and not (isinstance(dense, list) and all(type(number) is int for number in dense)):
         raise UnreadableInput(f"{file}: mlp_only_layers is {repr(dense)[:40]}; expected a list of layer numbers")

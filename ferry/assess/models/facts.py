@@ -176,13 +176,15 @@ def _about_dtype(named: str | None, stored: Storage, file: str) -> list[Finding]
 
 def _about_layers(config: Mapping[str, Any], counted: parameters.Count | None, file: str, text: str) -> list[Finding]:
     found = []
-    if fixed := attention.fixed_state_layers(config):
+    without, key = attention.layers_without_cache(config)
+    if without:
         found.append(
             Finding(
                 severity="warning",
                 code="layers-without-kv-cache",
-                seen=f"{fixed} of {config['num_hidden_layers']} layers keep a state of fixed size, no KV cache",
-                where=f"{file}{line_of(text, 'layer_types')}",
+                seen=f"{without} of {config['num_hidden_layers']} layers keep no KV cache, "
+                "but a state of fixed size or none",
+                where=f"{file}{line_of(text, key)}",
                 means="the KV cache is sized as if every layer had one: too large rather than too small",
                 remedy="the engine's log at its start says the blocks of KV cache that it really has",
             )

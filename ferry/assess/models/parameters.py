@@ -135,6 +135,8 @@ def _sparse_layers(config: Mapping[str, Any], kind: str) -> int:
     numbers = range(config["num_hidden_layers"])
     if kind in DEEPSEEK_LIKE:
         first, every = config.get("first_k_dense_replace") or 0, config.get("moe_layer_freq") or 1
+        if isinstance(every, list):
+            return sum(flag == 1 for flag in every[: config["num_hidden_layers"]])
         return sum(number >= first and number % every == 0 for number in numbers)
     if isinstance(named := config.get("moe_layers"), list):
         return len({number for number in named if number in numbers})

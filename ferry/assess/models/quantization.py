@@ -87,14 +87,18 @@ def _stored(method: str, part: Mapping[str, Any]) -> str:
 
 
 def _of_groups(groups: object) -> str | None:
-    """compressed-tensors: the type of the weights' schemes, where all groups have the same."""
+    """compressed-tensors: the type of the weights' schemes, where all groups have the same.
+
+    Of 4-bit floats MXFP4 has a scale per 32 weights, NVFP4 one per 16 (quant_scheme.py of compressed_tensors).
+    """
     schemes = groups.values() if isinstance(groups, dict) else ()
     kinds = {
         f"{part.get('type')} {part.get('num_bits')}"
+        + (f" {part.get('group_size')}" if (part.get("type"), part.get("num_bits")) == ("float", 4) else "")
         for scheme in schemes
         if isinstance(scheme, dict) and isinstance(part := scheme.get("weights"), dict)
     }
-    named = {"float 8": "fp8", "int 8": "int8", "int 4": "int4", "float 4": "nvfp4"}
+    named = {"float 8": "fp8", "int 8": "int8", "int 4": "int4", "float 4 16": "nvfp4", "float 4 32": "mxfp4"}
     return named.get(kinds.pop()) if len(kinds) == 1 else None
 
 

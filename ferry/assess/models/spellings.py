@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ferry.assess.models import layers
+
 NESTED = ("thinker_config", "text_config", "llm_config", "language_config")
 """Where a multimodal configuration keeps its decoder: transformers, Qwen-Omni, InternVL, DeepSeek-VL."""
 
@@ -24,7 +26,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "moe_intermediate_size": ("moe_inter_dim",),
     "max_position_embeddings": ("n_positions", "n_ctx", "seq_length", "max_seq_len", "model_max_length"),
     "vocab_size": ("padded_vocab_size",),
-    "num_experts_per_tok": ("n_activated_experts", "moe_top_k", "moe_topk"),
+    "num_experts_per_tok": ("n_activated_experts", "moe_top_k", "moe_topk", "num_experts_per_token", "top_k_experts"),
     "num_local_experts": ("moe_num_experts",),
     "first_k_dense_replace": ("n_dense_layers",),
 }
@@ -107,6 +109,8 @@ def canonical(document: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, .
             config[name] = config[found]
     if "model_type" not in config and "dim" in config and "num_hidden_layers" in config:
         _read_native(config)
+    if "num_hidden_layers" not in config and (counted := layers.number(config)) is not None:
+        config["num_hidden_layers"] = counted
     _read_key_heads(config)
     nested = any(isinstance(document.get(name), dict) for name in NESTED)
     defaults = DEFAULTS.get(family(config), {}) if nested else {}
@@ -161,3 +165,5 @@ def _read_key_heads(config: dict[str, Any]) -> None:
     elif family(config) == "falcon" and not config.get("new_decoder_architecture"):
         # FalconAttention: without multi_query, each head has keys of its own, whatever num_kv_heads says.
         config.pop("num_key_value_heads", None)
+    elif "num_key_value_heads" not in config and (heads := layers.key_heads(config)) is not None:
+        config["num_key_value_heads"] = heads

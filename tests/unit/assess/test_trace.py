@@ -208,7 +208,7 @@ def test_site_yaml_names_all_formats_and_columns_that_traces_know() -> None:
     assert get_args(site.TraceColumn) == traces.COLUMNS
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 @given(rows=st.lists(st.text(alphabet="0123456789-: .,Z\x00\"'x", max_size=40), max_size=5))
 def test_no_row_ends_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, rows: list[str]) -> None:
     message = ""
@@ -219,7 +219,7 @@ def test_no_row_ends_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, ro
     assert "\n" not in message
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 @given(values=st.lists(st.integers(0, 50), min_size=1, max_size=40))
 def test_quantiles_are_values_of_the_trace_that_enough_values_do_not_exceed(
     tmp_path_factory: pytest.TempPathFactory, values: list[int]

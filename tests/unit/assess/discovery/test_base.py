@@ -150,3 +150,25 @@ def test_a_site_that_is_named_and_not_filled_in_is_refused(tree: Tree) -> None:
         discover(root, site=root / "site.yaml")
     (skipped,) = discover(root).skipped
     assert "still to be filled in" in skipped.reason
+
+
+def test_names_that_yaml_would_read_as_something_else_are_quoted(tree: Tree) -> None:
+    root = tree({"no": inputs.gpu_csv(0), "1:30": inputs.gpu_csv(1), "on/config.json": inputs.config()})
+    site = discover(root).dump()["site"]
+    assert site["cluster"]["nvidia_smi"] == ["1:30", "no"]
+    assert (site["serving"][0]["name"], site["serving"][0]["model"]) == ("on", "on")
+
+
+def test_its_own_spellings_of_values_survive(tree: Tree, tmp_path: Path) -> None:
+    more = "  nvme_array: 0.10\n  cooling: 1_000\ntraining:\n  - {name: a, launcher: 'no', nodes: 1, parameters: 4e7}\n"
+    root = tree({"site.yaml": inputs.SITE + more, "x.csv": inputs.gpu_csv(1)} | {"node-0.csv": inputs.gpu_csv(0)})
+    before = read_site(root / "site.yaml")
+    (root / "new.yaml").write_text(discover(root).site_yaml)
+    after = read_site(root / "new.yaml")
+    assert after.cluster.nvidia_smi == [Path("node-0.csv"), Path("x.csv")]
+    assert after.model_copy(update={"cluster": before.cluster}) == before
+
+
+def test_a_site_with_a_key_twice_is_not_extended(tree: Tree) -> None:
+    (skipped,) = discover(tree({"site.yaml": inputs.SITE + "costs:\n  currency: USD\n"})).skipped
+    assert skipped.reason.startswith("looks like site.yaml (ferry/site/v1): cannot be extended: found duplicate key")

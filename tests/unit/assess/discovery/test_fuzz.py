@@ -33,6 +33,9 @@ NAMES = st.one_of(
         ["config.json", "site.yaml", "a.gguf", "model.safetensors", "manifests", "blobs", "snapshots", ".git"]
     ),
     st.binary(min_size=1, max_size=12).filter(lambda name: not set(name) & {0, 47} and name not in (b".", b"..")),
+    st.sampled_from(
+        ["no", "1:30", "012", "~", "null", "- a", "# a", "'", '"', "a: b", " a ", "[", "FILL-IN", "%", "2024-01-01"]
+    ),
     st.just(b"n" * 255),
     st.just(b"line\nend"),
 )
@@ -57,7 +60,7 @@ def build(where: bytes, tree: object) -> None:
         Path(os.fsdecode(where)).write_bytes(tree)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.dictionaries(NAMES, TREES, max_size=5))
 @example({"config.json": {"config.json": b"{}"}, "a.gguf": b"GGUF\x03\0\0\0"})
 @example({"models": {"manifests": {"x": b"{}"}, "blobs": {}}})

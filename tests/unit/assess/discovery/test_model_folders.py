@@ -39,6 +39,11 @@ def test_other_inputs_in_a_model_folder_are_found(tree: Tree) -> None:
     assert found.dump()["site"]["serving"][0]["model"] == "."
 
 
+def test_a_damaged_log_in_a_model_folder_is_not_taken_for_a_part_of_the_model(tree: Tree) -> None:
+    found = discover(tree({"config.json": inputs.config(), "a.log": inputs.nccl_log()[:-60]}))
+    assert [one.path for one in found.skipped] == ["a.log"]
+
+
 def test_a_config_json_of_another_program_makes_no_model_folder(tree: Tree) -> None:
     found = discover(tree({"config.json": '{"port": 80}', "a.csv": inputs.gpu_csv(0)}))
     assert [(one.path, one.reason) for one in found.skipped] == [("config.json", "is of no kind that Ferry reads")]
@@ -71,8 +76,19 @@ def test_a_model_folder_with_links_out_of_the_folder_is_not_read(tree: Tree, tmp
     (root / "m" / "model.safetensors.index.json").symlink_to(tmp_path / "elsewhere.json")
     found = discover(root)
     assert found.used == []
-    reason = "is a model folder with links out of the folder that is searched: name it yourself"
-    assert [(one.path, one.reason) for one in found.skipped] == [("m", reason)]
+    assert {one.path: one.reason for one in found.skipped} == {
+        "m": "is a model folder with links out of the folder that is searched: name it yourself",
+        "m/model.safetensors.index.json": "is a link out of the folder, and is not followed; name its target",
+    }
+
+
+def test_a_store_with_a_link_out_of_the_folder_somewhere_below_is_not_read(tree: Tree, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.json").write_text(inputs.config())
+    root = tree({"models--a--b/refs/main": "abc", "models--a--b/snapshots/abc/README.md": "x"})
+    (root / "models--a--b/snapshots/abc/config.json").symlink_to(tmp_path / "elsewhere.json")
+    found = discover(root)
+    assert found.used == []
+    assert "models--a--b" in [one.path for one in found.skipped if "model folder with links out" in one.reason]
 
 
 def test_a_part_of_a_model_with_a_config_of_its_own_is_no_second_model(tree: Tree) -> None:

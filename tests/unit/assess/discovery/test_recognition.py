@@ -67,6 +67,14 @@ SKIPPED = [
     (b"schema: ferry/site/v9\nname: x\n", "looks like site.yaml (ferry/site/v1): schema is 'ferry/site/v9', this Ferry "
      "reads 'ferry/site/v1'"),
     (
+        b"schema: ferry/site/v1\nname: " + b"[" * 1500,
+        "looks like site.yaml (ferry/site/v1): is not YAML: nested too deeply, or a value out of range",
+    ),
+    (
+        b"schema: ferry/site/v1\nname: 2024-13-45\n",
+        "looks like site.yaml (ferry/site/v1): is not YAML: nested too deeply, or a value out of range",
+    ),
+    (
         b"#!/bin/sh\nexec echo vllm\n",
         "looks like deployment: starts no engine that Ferry knows and no training",
     ),
@@ -124,6 +132,15 @@ def test_a_table_below_pages_of_other_output_is_found_by_the_files_end(tree: Tre
     setup = "Collecting package\n" * 40_000
     (used,) = discover(tree({"job.out": setup + inputs.nccl_log()})).used
     assert (used.kind, used.says) == ("collectives' log", "all_reduce, 16 ranks on 2 nodes")
+
+
+def test_a_long_text_without_a_mark_at_its_ends_is_not_called_of_no_kind(tree: Tree) -> None:
+    noise = "INFO nothing\n" * 40_000
+    (skipped,) = discover(tree({"job.out": noise + inputs.nccl_log() + noise})).skipped
+    assert skipped.reason == (
+        "has nothing that Ferry reads in its first 256 and its last 64 KiB; name it in site.yaml if that lies between "
+        "them"
+    )
 
 
 def test_a_windows_text_in_utf_16_is_read(tree: Tree) -> None:

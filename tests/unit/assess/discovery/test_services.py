@@ -68,10 +68,29 @@ def test_one_page_of_two_models_is_of_both_services(tree: Tree) -> None:
     assert [(part["name"], part["metrics"]) for part in parts] == [("a", ["m.txt"]), ("b", ["m.txt"])]
 
 
+def test_metrics_without_a_models_name_go_to_the_only_service_on_their_engine_and_of_two_to_none(tree: Tree) -> None:
+    page = "# TYPE tgi_queue_size gauge\ntgi_queue_size 3\n"
+    image = "ghcr.io/huggingface/text-generation-inference:2.4.0"
+    tgi = f"services:\n  {{0}}:\n    image: {image}\n    command: --model-id x/{{0}}\n"
+    root = tree({"m.txt": page, "a.yaml": tgi.format("a")})
+    assert [(part["name"], part["metrics"]) for part in serving(discover(root))] == [("a", ["m.txt"])]
+    found = discover(tree({"b.yaml": tgi.format("b")}))
+    assert [(part["name"], part.get("metrics")) for part in serving(found)] == [("a", None), ("b", None)]
+    reason = "is metrics of tgi, and could belong to each of a, b: name it under metrics of the right one"
+    assert reasons(found) == {"m.txt": reason}
+
+
+def test_a_page_of_a_service_and_of_another_engines_model_is_used_and_not_skipped_too(tree: Tree) -> None:
+    page = inputs.vllm_page("b") + 'vllm:num_requests_running{model_name="a"} 1.0\n'
+    found = discover(tree({"0.txt": inputs.sglang_page("a"), "1.txt": page}))
+    assert [(part["name"], part["metrics"]) for part in serving(found)] == [("a", ["0.txt"]), ("b", ["1.txt"])]
+    assert found.skipped == []
+
+
 def test_a_trace_that_could_be_of_two_services_is_given_to_none(tree: Tree) -> None:
     found = discover(tree({"a.txt": inputs.vllm_page("a"), "b.txt": inputs.vllm_page("b"), "t.csv": inputs.TRACE}))
     assert all("requests" not in part for part in serving(found))
-    reason = "is requests (azure-llm-2023), and could belong to each of a, b: name it under serving.requests of its own"
+    reason = "is requests (azure-llm-2023), and could belong to each of a, b: name it under requests of the right one"
     assert reasons(found) == {"t.csv": reason}
 
 

@@ -8,6 +8,8 @@ import pytest
 from ferry.assess.gpus import machine, parse
 from ferry.errors import UnreadableInput
 
+POWER = "Current Socket Graphics Package Power (W)"
+
 
 def rocm(**changes: Any) -> dict[str, Any]:
     card = {
@@ -17,7 +19,7 @@ def rocm(**changes: Any) -> dict[str, Any]:
         "PCI Bus": "0000:0C:00.0",
         "VRAM Total Memory (B)": "206141652992",
         "GPU use (%)": "42",
-        "Current Socket Graphics Package Power (W)": "133.0",
+        POWER: "133.0",
         "Max Graphics Package Power (W)": "750.0",
         "Compute Partition": "SPX",
     }
@@ -126,3 +128,31 @@ def test_other_json_is_refused_in_one_line(text: str, says: str) -> None:
         parse(text, "a.json")
     assert str(refused.value).startswith(says)
     assert "\n" not in str(refused.value)
+
+
+def test_a_die_that_shares_the_power_of_another_has_none() -> None:
+    # MI250X: two dies on a board, the first of them reports the power of both.
+    document = {"card0": rocm(), "card1": rocm(**{"PCI Bus": "0000:22:00.0", POWER: "N/A (Secondary die)"})}
+    reading = parse(json.dumps(document), "rocm.json")
+    assert machine([reading]).gpus[0].power_w.value == 133
+    assert reading.findings == []
+
+
+def test_the_way_out_of_watch_mode_is_passed_over() -> None:
+    text = "'CTRL' + 'C' to stop watching output:\n" + json.dumps([{"gpu": 0, "usage": "N/A", "power": "N/A"}])
+    (cards,) = machine([parse(text, "amd.json")]).gpus
+    assert (cards.count, cards.utilization.basis) == (1, "unknown")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GPU: 0\n    USAGE:\n        GFX_ACTIVITY: 0 %\n",
+        "GPU: 0\n    ASIC:\n        MARKET_NAME: AMD Instinct MI300X\n",
+    ],
+)
+def test_amd_smi_without_json_is_refused_with_the_option_that_it_needs(text: str) -> None:
+    with pytest.raises(
+        UnreadableInput, match="is amd-smi's text: give amd-smi static --json and amd-smi metric --json"
+    ):
+        parse(text, "amd.txt")

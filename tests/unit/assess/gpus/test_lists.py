@@ -151,3 +151,18 @@ def test_pmon_is_no_dmon() -> None:
     text = heading + "    0   11    C  97  9  python\n"
     reading = parse(text, "pmon.txt")
     assert (reading.gpus, list(reading.kinds)) == ([], ["nvidia-smi pmon"])
+
+
+@pytest.mark.parametrize(
+    ("apart", "glued"),
+    [
+        ("mlx5_0\tCPU", "NIC0NIC1\tCPU"),
+        ("mlx5_0\tCPU", "NIC0 NIC1\tCPU"),
+    ],
+)
+def test_names_that_a_paste_glued_together_are_taken_apart(apart: str, glued: str) -> None:
+    text = TOPO.replace(apart, glued).replace("NODE\t0-63", "SYSSYS\t0-63").replace("X \tSYS", "X \tNODEPXB")
+    text = text.replace("mlx5_0\tNODE", "NIC0\tNODE")
+    (topology,) = topologies(text)
+    assert (topology.kind, topology.gpus, topology.nvlinks, topology.network_cards) == ("nvlink-partial", 3, 3, 2)
+    assert codes(text) == []

@@ -188,6 +188,10 @@ QWEN3_NEXT = LLAMA | {"model_type": "qwen3_next", "full_attention_interval": 4}
         (LLAMA | {"sliding_window": 512, "layer_types": ["sliding_attention"] * 5 + ["full_attention"] * 27}, (512, 5)),
         (LLAMA | {"model_type": "exaone4", "sliding_window": 4096, "sliding_window_pattern": "LLLG"}, (4096, 24)),
         (LLAMA | {"model_type": "cohere2", "sliding_window": 4096}, (4096, 24)),
+        (
+            LLAMA | {"model_type": "mimo_v2_flash", "sliding_window": 128, "hybrid_layer_pattern": [0, 1] * 16},
+            (128, 16),
+        ),
         (LLAMA | {"model_type": "mystery", "sliding_window": 4096}, (4096, None)),
         (
             LLAMA | {"model_type": "llama4_text", "attention_chunk_size": 8192, "intermediate_size_mlp": 16_384},
@@ -204,16 +208,81 @@ def test_a_sliding_window_has_the_layers_that_the_class_gives_it(
     assert ("sliding-window-layers-unknown" in [finding.code for finding in findings]) == unknown
 
 
+def block(group: int | None) -> dict[str, Any]:
+    return {"attention": {"n_heads_in_group": group, "no_op": group is None}, "ffn": {"ffn_mult": 2.6}}
+
+
+NEMOTRON_H = {key: value for key, value in LLAMA.items() if key != "num_hidden_layers"} | {"model_type": "nemotron_h"}
+NEMOTRON_NAS = LLAMA | {"model_type": "nemotron-nas", "num_key_value_heads": None}
+
+
 @pytest.mark.parametrize(
     "document",
     [
         QWEN3_NEXT,
         LLAMA | {"layer_types": (["linear_attention"] * 3 + ["full_attention"]) * 8},
+        NEMOTRON_H | {"layers_block_type": ["mamba", "moe", "mlp", "attention"] * 8},
+        NEMOTRON_H | {"hybrid_override_pattern": "M-E*" * 8},
+        LLAMA | {"model_type": "recurrent_gemma", "block_types": ["recurrent"] * 3 + ["attention"]},
+        LLAMA | {"model_type": "jamba", "attn_layer_period": 4, "attn_layer_offset": 2},
+        LLAMA | {"model_type": "bamba", "attn_layer_indices": [1, 5, 9, 13, 17, 21, 25, 29]},
+        LLAMA
+        | {"model_type": "kimi_linear", "linear_attn_config": {"kda_layers": [at for at in range(1, 33) if at % 4]}},
+        LLAMA | {"model_type": "minimax_text_01", "attn_type_list": [0, 0, 0, 1] * 8},
+        NEMOTRON_NAS | {"block_configs": [block(None), block(None), block(None), block(8)] * 8},
     ],
 )
 def test_layers_without_a_cache_are_found(document: dict[str, Any]) -> None:
-    found = [finding for finding in read(document)[1] if finding.code == "layers-without-kv-cache"]
-    assert [finding.seen for finding in found] == ["24 of 32 layers keep a state of fixed size, no KV cache"]
+    facts, findings = read(document)
+    found = [finding for finding in findings if finding.code == "layers-without-kv-cache"]
+    assert [finding.seen for finding in found] == [
+        "24 of 32 layers keep no KV cache, but a state of fixed size or none"
+    ]
+    assert facts.layers == 32
+
+
+def test_a_searched_architecture_has_the_key_heads_of_its_widest_layer() -> None:
+    facts, _ = read(NEMOTRON_NAS | {"block_configs": [block(8), block(4), block(None), block(8)] * 8})
+    assert (facts.attention, facts.kv_heads) == ("GQA", 8)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"layers_block_type": [1, 2]},
+        {"hybrid_override_pattern": "XYZ" * 11},
+        {"attn_layer_period": 0},
+        {"attn_layer_period": 4, "attn_layer_offset": "two"},
+        {"attn_layer_indices": ["1"]},
+        {"linear_attn_config": {"kda_layers": "1"}},
+        {"attn_type_list": [2] * 32},
+        {"block_configs": [None] * 32},
+        {"block_configs": [{"attention": None}] * 32},
+        {"layer_types": ["mamba"] * 3},
+    ],
+)
+def test_a_list_of_layers_that_is_none_says_nothing(damaged: dict[str, Any]) -> None:
+    facts, findings = read(LLAMA | {"model_type": "mystery"} | damaged)
+    assert facts.kv_heads == 8
+    assert "layers-without-kv-cache" not in [finding.code for finding in findings]
+
+
+def test_sparse_layers_may_be_listed_one_by_one() -> None:
+    mixture = {
+        "n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 256, "n_shared_experts": 0,
+    }  # fmt: skip
+    listed = LLAMA | mixture | {"model_type": "deepseek", "moe_layer_freq": [0] + [1] * 31}
+    said = LLAMA | mixture | {"model_type": "deepseek", "moe_layer_freq": 1, "first_k_dense_replace": 1}
+    assert read(listed)[0].parameters == read(said)[0].parameters
+    assert read(LLAMA | mixture | {"model_type": "minimax_m3", "moe_layer_freq": [0] + [1] * 31})[0].experts_active == 2
+    with pytest.raises(UnreadableInput, match=r"moe_layer_freq is \[0, 1\]; expected 0 or 1 for each of 32 layers"):
+        read(listed | {"moe_layer_freq": [0, 1]})
+
+
+@pytest.mark.parametrize("name", ["num_experts_per_token", "top_k_experts"])
+def test_the_experts_of_a_token_have_other_names(name: str) -> None:
+    facts, _ = read(LLAMA | {"model_type": "mystery", "num_experts": 128, name: 8})
+    assert (facts.experts_total, facts.experts_active) == (128, 8)
 
 
 @pytest.mark.parametrize(
@@ -234,6 +303,16 @@ def test_the_context_is_stretched_as_the_engine_does(scaling: dict[str, Any] | N
     assert read(LLAMA | {"rope_scaling": scaling})[0].context_tokens == context
 
 
+def groups(kind: str, bits: int, size: int) -> dict[str, Any]:
+    weights = {"type": kind, "num_bits": bits, "group_size": size}
+    return {
+        "quantization_config": {
+            "quant_method": "compressed-tensors",
+            "config_groups": {"group_0": {"weights": weights}},
+        }
+    }
+
+
 @pytest.mark.parametrize(
     ("more", "dtype", "method"),
     [
@@ -243,6 +322,10 @@ def test_the_context_is_stretched_as_the_engine_does(scaling: dict[str, Any] | N
         ({"quantization_config": {"quant_method": "bitsandbytes", "_load_in_8bit": True}}, "int8", "bitsandbytes"),
         ({"quantization_config": {"quant_algo": "NVFP4"}}, "nvfp4", "modelopt"),
         ({"compression_config": {"quant_method": "compressed-tensors"}}, "compressed-tensors", "compressed-tensors"),
+        (groups("float", 4, 16), "nvfp4", "compressed-tensors"),
+        (groups("float", 4, 32), "mxfp4", "compressed-tensors"),
+        (groups("float", 4, 64), "compressed-tensors", "compressed-tensors"),
+        (groups("int", 4, 32), "int4", "compressed-tensors"),
         ({"quantization_config": {"quant_method": "gptq", "bits": 3}}, "int3", "gptq"),
         (
             {
