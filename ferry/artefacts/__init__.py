@@ -51,6 +51,7 @@ from ferry.artefacts.figures import Basis, Figure, Frozen, Money, assumed, measu
 from ferry.artefacts.plan import Candidate, CostLine, Plan, Reason, Verdict
 from ferry.artefacts.rehearsal import Check, NotEmulated, Rehearsal
 from ferry.artefacts.simulation import BatchPoint, Outcome, Simulation, Spread
+from ferry.artefacts.sweep import Sweep, SweepBound, SweepPoint
 
 __all__ = [
     "Artefact",
@@ -92,6 +93,9 @@ __all__ = [
     "Simulation",
     "Slo",
     "Spread",
+    "Sweep",
+    "SweepBound",
+    "SweepPoint",
     "Synchronisation",
     "Topology",
     "TraceFacts",
