@@ -65,8 +65,12 @@ def digest_of(document: dict[str, Any]) -> str:
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part. Makes missing folders.
 
-    Raises UnwritableOutput.
+    Raises UnwritableOutput, also where something else stands in its place: a folder, or a device, which must not be
+    replaced.
     """
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device or a pipe"
+        raise UnwritableOutput(f"{path}: is {kind}; name a file to write")
     try:
         _write_whole(path, content)
     except OSError as error:
@@ -131,8 +135,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file whose top is a mapping. Raises UnreadableInput."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableInput(f"{path}: cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UnreadableInput(f"{path}: is not text in UTF-8: {error.reason} at byte {error.start}") from error
+    except OSError as error:
+        named = "; name the file in it" if path.is_dir() else ""
+        raise UnreadableInput(f"{path}: cannot be read: {error.strerror}{named}") from error
     except yaml.YAMLError as error:
         raise UnreadableInput(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
     except (ValueError, RecursionError) as error:

@@ -23,7 +23,6 @@ class SweepPoint(Frozen):
     min_size: int
     max_size: int
     spot_percentage: int
-    can_be_provisioned: bool = Field(description="false: no component makes this policy, it is here for comparison")
     cost_per_month: Decimal = Field(description="of the instances, in the region's currency")
     ttft_p99_ms: float
     tpot_p99_ms: float
@@ -67,6 +66,9 @@ class Sweep(Artefact):
     bounds: dict[str, int] = Field(description="how many candidates each bound ruled out")
     holding: int = Field(description="replayed or shared, and within every promise")
     chosen: SweepPoint
+    compared: SweepPoint | None = Field(
+        default=None, description="the best that holds and cannot be provisioned, where it is better than the chosen"
+    )
     front: list[SweepPoint] = Field(description="cheapest first, each with a shorter TTFT than those before it")
     ruled_out: list[SweepBound] = []
     assumptions: list[str] = []

@@ -25,10 +25,12 @@ from ferry.artefacts import (
     Quantiles,
     Serving,
     Synchronisation,
+    Topology,
 )
 
 STYLE = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 BOUND = {"exactly": "", "at least": "≥ ", "at most": "≤ ", "about": "~ "}
+MANY_COSTS = 5
 BASIS_STYLE = {"measured": "green", "assumed": "yellow", "unknown": "red"}
 
 
@@ -39,7 +41,7 @@ def describe(assessment: Assessment) -> RenderableType:
         Text(f"{assessment.site}, {location.country} ({location.time_zone})", style="bold"),
         _facts(
             ("servers", f"{cluster.nodes} × {cluster.gpus_per_node} {cluster.accelerator}"),
-            ("the machines say", cluster.accelerator_seen or "nothing: no nvidia-smi output"),
+            ("the machines say", cluster.accelerator_seen or "nothing: no output names a GPU"),
             ("GPUs busy", cluster.gpu_utilization),
             *((f"server {'+'.join(machine.files)}"[:40], _machine(machine)) for machine in cluster.machines),
             *((("their power", cluster.metrics.power),) if cluster.metrics else ()),
@@ -68,8 +70,8 @@ def describe(assessment: Assessment) -> RenderableType:
 
 def _synchronisations(synchronisations: list[Synchronisation]) -> Iterator[RenderableType]:
     """One all-reduce of all gradients an iteration: by ring and by tree, and what fits into the 12 to 18 ms of lore."""
-    table = Table("", "ranks", "gradients", "ring", "tree", "of an iteration", "basis", box=None, pad_edge=False)
-    table.padding = (0, 2)
+    table = Table("", "ranks", "gradients", "ring", "tree", "of a step", "basis", box=None, pad_edge=False)
+    table.padding = (0, 2, 0, 0)
     for item in synchronisations:
         bound = BOUND[item.bound]
         share = item.share_of_iteration.value
@@ -239,16 +241,20 @@ def _machine(machine: Machine) -> str:
     said = [f"{group.count} × {group.name or 'GPU'}{_gpu_state(group)}" for group in machine.gpus]
     said += [f"driver {machine.driver}"] if machine.driver else []
     said += [f"CUDA up to {machine.cuda}"] if machine.cuda else []
-    for item in machine.topologies:
-        links = (
-            f" ({item.nvlinks} links a pair)"
-            if item.nvlinks
-            else f" ({item.slowest_path})"
-            if item.slowest_path
-            else ""
-        )
-        said += [f"{item.gpus} GPUs by {item.kind}{links}"] if item.gpus > 1 else []
+    said += [_links(item) for item in machine.topologies if item.gpus > 1]
     return ", ".join(said) or "nothing of its GPUs"
+
+
+def _links(topology: Topology) -> str:
+    """How the GPUs of a server are linked: some pairs, or all."""
+    slowest = topology.slowest_path or "PCIe"
+    links = f" ({topology.nvlinks} links a pair)" if topology.nvlinks else ""
+    name = {"nvlink": "NVLink", "xgmi": "XGMI"}.get(topology.kind.removesuffix("-partial"))
+    if name is None:
+        return f"{topology.gpus} GPUs by PCIe ({slowest})"
+    if topology.kind.endswith("-partial"):
+        return f"{topology.gpus} GPUs, some pairs by {name}{links}, others by {slowest}"
+    return f"{topology.gpus} GPUs by {name}{links}"
 
 
 def _gpu_state(group: GpuGroup) -> str:
@@ -297,7 +303,10 @@ def _unknown(assessment: Assessment) -> list[str]:
     """
     items = [item for item in assessment if item[0] != "synchronisations"]
     places = [place for name, part in items for place, item in _figures(part, name) if item.basis == "unknown"]
-    return [place for place in places if not place.startswith("cluster.machines")]
+    costs = [place for place in places if place.startswith("costs.")]
+    others = [place for place in places if not place.startswith(("cluster.machines", "costs."))]
+    # Of many a finding has the list.
+    return others + (costs if len(costs) < MANY_COSTS else [f"{len(costs)} items of costs"])
 
 
 def _figures(part: Any, place: str) -> Iterator[tuple[str, Figure | Money]]:

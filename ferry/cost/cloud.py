@@ -40,8 +40,16 @@ LCU_GB_PER_H = 1
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpotUse:
+    """Spot Instances over time, and their price as it was."""
+
+    price: Price
+    mean_size: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class CloudUse:
-    """What is used in a month. Rates in requests/s, tokens a request, `latency_s` of a request, sizes in GB or GiB."""
+    """What is used in a month. `mean_size` counts all instances, those of `spot` too. Rates in requests/s, tokens a request, `latency_s` of a request, sizes in GB or GiB."""
 
     region: str
     instance_type: str
@@ -55,6 +63,7 @@ class CloudUse:
     output_tokens: float
     latency_s: float
     audit_gb: float = 20
+    spot: SpotUse | None = None
 
 
 @dataclass
@@ -85,17 +94,8 @@ def cloud_lines(use: CloudUse) -> tuple[list[CostLine], list[tuple[str, date]]]:
     """The monthly bill, largest cause first, and source and date of each price in it."""
     bill = _Bill(use.region)
     instances = _decimal(use.mean_size)
-    hourly = use.price
-    bill.lines.append(
-        CostLine(
-            item="instances",
-            amount=assumed_money(
-                hourly.per_hour * HOURS_PER_MONTH * instances, hourly.currency, f"{hourly.source}, {hourly.as_of}"
-            ),
-            detail=f"{use.mean_size:.2f} x {use.instance_type} on demand at {hourly.per_hour} {hourly.currency}/h",
-        )
-    )
-    bill.used.append((hourly.source, hourly.as_of))
+    bill.lines.append(_instances(use))
+    bill.used += [(price.source, price.as_of) for price in (use.price, *((use.spot.price,) if use.spot else ()))]
     bill.add(
         "root volumes",
         {
@@ -136,6 +136,19 @@ def cloud_lines(use: CloudUse) -> tuple[list[CostLine], list[tuple[str, date]]]:
         f"CloudTrail data events of {BOOTS_PER_MONTH} model downloads; the first copy of management events is free",
     )
     return bill.lines, bill.used
+
+
+def _instances(use: CloudUse) -> CostLine:
+    price, spot = use.price, use.spot
+    on_demand = _decimal(use.mean_size) - (_decimal(spot.mean_size) if spot else 0)
+    amount = price.per_hour * HOURS_PER_MONTH * on_demand
+    source = f"{price.source}, {price.as_of}"
+    detail = f"{on_demand:.2f} x {use.instance_type} on demand at {price.per_hour} {price.currency}/h"
+    if spot is not None:
+        amount += spot.price.per_hour * HOURS_PER_MONTH * _decimal(spot.mean_size)
+        source += f"; {spot.price.source}, {spot.price.as_of}"
+        detail += f", {spot.mean_size:.2f} as Spot at {spot.price.per_hour}"
+    return CostLine(item="instances", amount=assumed_money(amount, price.currency, source), detail=detail)
 
 
 def _storage(bill: _Bill, use: CloudUse) -> None:

@@ -83,6 +83,22 @@ def choices(serving: Serving, demand: Demand, places: Sequence[Region]) -> tuple
     return accepted, [refusal.candidate for refusal in refused]
 
 
+def choice(
+    serving: Serving,
+    instance: InstanceType,
+    place: Region,
+    *,
+    placed: Fit,
+    roofline: Roofline,
+    batch: int,
+    size: FleetSize,
+) -> Choice:
+    """One instance type in one region with the fleet's size given. Raises CatalogError without an on-demand price."""
+    price = prices.on_demand(instance.name, place.name)
+    served = _Serves(placed, roofline, batch, size)
+    return Choice(_candidate(served, instance, price, place, serving), instance, price, placed, roofline, batch, size)
+
+
 def _serve(serving: Serving, demand: Demand, instance: InstanceType) -> _Serves | Misfit:
     placed = memory.fit(serving.model, planned(serving.engine), instance, demand.max_model_tokens)
     if isinstance(placed, Misfit):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -28,15 +29,23 @@ _SLUG_LENGTH = 24
 
 
 def configuration(
-    assessment: Assessment, serving: Serving, choice: Choice, demand: Demand, environment: str
+    assessment: Assessment,
+    serving: Serving,
+    choice: Choice,
+    demand: Demand,
+    environment: str,
+    fleet: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
-    """The configuration and what was assumed in it. Raises PlanError when the stack's settings refuse it."""
+    """The configuration and what was assumed in it. Raises PlanError when the stack's settings refuse it.
+
+    `fleet` are keys of the stack's fleet that stand in place of those of the plan's own rule.
+    """
     said: list[str] = []
     config: dict[str, Any] = {
         "aws:region": choice.candidate.region,
         "ferry:environment": environment,
         "ferry:network": {"zone_count": ZONES},
-        "ferry:model_versions": [_model_version(serving, choice, demand, said)],
+        "ferry:model_versions": [_model_version(serving, choice, demand, fleet or {}, said)],
         "ferry:gateway": {"domain_name": _domain_name(assessment, serving, said)},
         "ferry:monitoring": _monitoring(assessment, serving, choice, demand, said),
     }
@@ -55,7 +64,9 @@ def root_volume_gib(serving: Serving) -> int:
     return max(200, math.ceil(needed / 10) * 10)
 
 
-def _model_version(serving: Serving, choice: Choice, demand: Demand, said: list[str]) -> dict[str, Any]:
+def _model_version(
+    serving: Serving, choice: Choice, demand: Demand, fleet: Mapping[str, Any], said: list[str]
+) -> dict[str, Any]:
     engine = planned(serving.engine)
     expected = boot.seconds(memory.weight_bytes(serving.model), choice.instance)
     said.append(f"the account's registry holds the engine as {engine.image}")
@@ -87,6 +98,7 @@ def _model_version(serving: Serving, choice: Choice, demand: Demand, said: list[
                 "scale_in_remove": 1,
                 "warmup_seconds": math.ceil(expected),
             },
+            **fleet,
         },
     }
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
-from ferry.artefacts import Assessment, Plan, Serving, now, read, upstream
+from ferry.artefacts import Assessment, Candidate, Plan, Serving, now, read, upstream
 from ferry.catalog import prices
-from ferry.cost.cloud import CloudUse, cloud_lines
+from ferry.cost.cloud import CloudUse, SpotUse, cloud_lines
 from ferry.cost.hybrid import hybrid_lines
 from ferry.cost.local import end_of_life, local_items
 from ferry.errors import CatalogError, InvalidField
@@ -41,17 +43,60 @@ def plan(
     InvalidField or PlanError.
     """
     assessment = read(Assessment, assessment_path, force=force)
-    service = _service(assessment, serving)
+    service = service_named(assessment, serving)
     if quantization is not None:
         service = service.model_copy(update={"model": quantised(service.model, quantization)})
     wanted = demand(service)
     accepted, refused = choices(service, wanted, places.allowed(assessment, region))
-    choice = accepted[0]
+    return compose(
+        Composition(
+            assessment=assessment,
+            path=assessment_path,
+            environment=environment,
+            service=service,
+            demand=wanted,
+            choice=accepted[0],
+            candidates=[*(one.candidate for one in accepted), *refused],
+            is_quantised=quantization is not None,
+        ),
+        artefact_folder=artefact_folder,
+        today=today,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composition:
+    """What a plan is composed of, once the instances are chosen.
+
+    `fleet` are keys of the stack's fleet in place of the plan's own rule, `spot` the part that is Spot, `sizing` what
+    the sizes rest on.
+    """
+
+    assessment: Assessment
+    path: Path
+    environment: str
+    service: Serving
+    demand: Demand
+    choice: Choice
+    candidates: Sequence[Candidate]
+    is_quantised: bool
+    fleet: Mapping[str, Any] | None = None
+    spot: SpotUse | None = None
+    sizing: Sequence[str] = (
+        "the trace stands for every hour of the month; between its mean and its peak the load follows a power curve",
+    )
+
+
+def compose(parts: Composition, *, artefact_folder: Path | None = None, today: date | None = None) -> Plan:
+    """Configuration, bills, verdict. Raises CatalogError or PlanError."""
+    assessment, service, choice, wanted = parts.assessment, parts.service, parts.choice, parts.demand
     made_at = now()
     day = today or made_at.date()
 
-    config, configured = configuration.configuration(assessment, service, choice, wanted, environment)
-    cloud, used = cloud_lines(_use(service, choice, wanted))
+    config, configured = configuration.configuration(
+        assessment, service, choice, wanted, parts.environment, parts.fleet
+    )
+    cloud, used = cloud_lines(_use(service, choice, wanted, parts.spot))
     local = local_items(assessment)
     case = Case(
         assessment=assessment,
@@ -60,22 +105,23 @@ def plan(
         local=local,
         cloud=cloud,
         today=day,
-        quantised=quantization is not None,
+        quantised=parts.is_quantised,
+        spot_percentage=(parts.fleet or {}).get("spot_percentage", 0),
     )
     answer, reasons = verdict(case)
     return Plan(
         schema_=Plan.SCHEMA,
         made_at=made_at,
-        made_from=[upstream(assessment_path, artefact_folder or assessment_path.parent)],
-        environment=environment,
+        made_from=[upstream(parts.path, artefact_folder or parts.path.parent)],
+        environment=parts.environment,
         site=assessment.site,
         serving=service.name,
         verdict=answer,
         reasons=reasons,
-        assumptions=[*wanted.assumptions, *_assumptions(assessment, choice), *configured, *_dates(used, day)],
+        assumptions=[*wanted.assumptions, *_assumptions(assessment, parts), *configured, *_dates(used, day)],
         region=choice.candidate.region,
         chosen=choice.candidate,
-        candidates=[*(one.candidate for one in accepted), *refused],
+        candidates=list(parts.candidates),
         config=config,
         local_monthly=[item.line for item in local],
         cloud_monthly=cloud,
@@ -90,7 +136,8 @@ def plan(
     )
 
 
-def _service(assessment: Assessment, name: str | None) -> Serving:
+def service_named(assessment: Assessment, name: str | None) -> Serving:
+    """The service that moves. Raises InvalidField when it is not named and there are several."""
     names = [service.name for service in assessment.serving]
     if name is None and len(names) == 1:
         return assessment.serving[0]
@@ -102,7 +149,7 @@ def _service(assessment: Assessment, name: str | None) -> Serving:
     raise InvalidField(f"--serving {name}: the site serves {', '.join(names) or 'nothing'}")
 
 
-def _use(service: Serving, choice: Choice, wanted: Demand) -> CloudUse:
+def _use(service: Serving, choice: Choice, wanted: Demand, spot: SpotUse | None) -> CloudUse:
     tokens = wanted.tokens
     return CloudUse(
         region=choice.candidate.region,
@@ -116,19 +163,21 @@ def _use(service: Serving, choice: Choice, wanted: Demand) -> CloudUse:
         input_tokens=tokens.input_mean,
         output_tokens=tokens.output_mean,
         latency_s=tokens.output_mean * choice.roofline.tpot_seconds(LOAD_TARGET * choice.batch),
+        spot=spot,
     )
 
 
-def _assumptions(assessment: Assessment, choice: Choice) -> list[str]:
+def _assumptions(assessment: Assessment, parts: Composition) -> list[str]:
+    choice = parts.choice
     accelerator = choice.instance.accelerator
     said = [] if assessment.constraints.regions_allowed else ["the site names no region: those of its country"]
     said += [
-        "the trace stands for every hour of the month; between its mean and its peak the load follows a power curve",
+        *parts.sizing,
         f"engines reach {PREFILL_EFFICIENCY:.0%} of the arithmetic and {DECODE_EFFICIENCY:.0%} of the memory bandwidth "
         "of the datasheet (Llama2-70B on A100 and H100, splitwise-sim's measurements)",
         "the KV cache is 16 bit, and requests share no prefix",
         "NVMe array and cooling are purchases over the servers' lifetime; costs of serving go by number of nodes",
-        "on demand all month of 730 h, no savings plan, no Spot" + _spot(choice),
+        f"a month has 730 h; no savings plan, {_spot(choice) if parts.spot is None else 'Spot as it was priced'}",
     ]
     if accelerator.assumed:
         said.append(f"{accelerator.name}: {', '.join(sorted(accelerator.assumed))} rest on memory, not on a document")
@@ -144,8 +193,8 @@ def _spot(choice: Choice) -> str:
     try:
         price = prices.spot(choice.instance.name, choice.candidate.region)
     except CatalogError:
-        return ""
-    return f" (it was {price.per_hour} {price.currency}/h, {price.as_of})"
+        return "no Spot"
+    return f"no Spot (it was {price.per_hour} {price.currency}/h, {price.as_of})"
 
 
 def _dates(used: Iterable[tuple[str, date]], day: date) -> list[str]:

@@ -46,6 +46,8 @@ class Case:
     today: date
     quantised: bool = False
     """Whether a quantised copy is planned, which has to be made first."""
+    spot_percentage: int = 0
+    """Of the instances planned as Spot."""
 
     @property
     def currency(self) -> str:
@@ -348,6 +350,14 @@ def _service(case: Case) -> Iterator[Reason]:
                 basis="assumed",
                 evidence=f"MTBF {costs.mtbf_hours.value:g} h, MTTR {costs.mttr_hours.value:g} h, stated in site.yaml",
             )
+    if case.spot_percentage:
+        yield Reason(
+            says="condition",
+            text=f"Spot capacity of {case.choice.instance.name} is there when it is needed: ferry plan --check-account "
+            "reads placement scores, and a recording of interruptions says how often it is taken back",
+            basis="unknown",
+            evidence=f"{case.spot_percentage} % of the instances are Spot, which EC2 takes back with two minutes' notice",
+        )
     yield from _engine(case)
     if weight_only_fp8(case.serving.model, case.choice.instance):
         yield Reason(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from ferry.artefacts import Artefact, Figure, Money, measured, now, read, unknown, upstream, write_whole
-from ferry.errors import StaleArtefact, TamperedArtefact, UnknownSchema, UnreadableInput
+from ferry.errors import StaleArtefact, TamperedArtefact, UnknownSchema, UnreadableInput, UnwritableOutput
 
 
 class Note(Artefact):
@@ -89,6 +90,24 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         write_whole(path, "new \ud800")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_or_a_device_is_never_replaced_by_a_file(tmp_path: Path) -> None:
+    with pytest.raises(UnwritableOutput, match="is a folder; name a file to write"):
+        write_whole(tmp_path, "x")
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with pytest.raises(UnwritableOutput, match="is a device or a pipe; name a file to write"):
+        write_whole(pipe, "x")
+    assert pipe.is_fifo()
+
+
+def test_a_folder_in_the_place_of_a_file_and_other_encodings_are_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableInput) as refused:
+        read(Note, tmp_path)
+    assert str(refused.value) == f"{tmp_path}: cannot be read: Is a directory; name the file in it"
+    (path := tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
+    with pytest.raises(UnreadableInput, match=r"is not text in UTF-8: .* at byte 9"):
+        read(Note, path)
 
 
 def test_a_figure_is_unknown_exactly_when_it_has_no_value() -> None:

@@ -27,8 +27,9 @@ class Base:
 
     @property
     def named(self) -> frozenset[Path]:
-        """Every file and folder that it names."""
-        return frozenset((self.path.parent / path).resolve() for path in _paths(self.site))
+        """Every file and folder that it names; a model's folder may be named by its config.json."""
+        paths = {(self.path.parent / path).resolve() for path in _paths(self.site)}
+        return frozenset(paths | {path.parent for path in paths if path.name == "config.json"})
 
     def services(self, evidence: Sequence[Evidence]) -> list[Service]:
         """Its services, to which what is found is added. Metrics that it names say what its models are served as."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from ferry.assess.discovery.discovery import Discovery
@@ -16,23 +16,28 @@ NAMED_OF_A_REASON = 10
 
 
 def describe(discovery: Discovery) -> RenderableType:
-    """Two tables and the findings. Of many files with one reason the first ones are named: JSON has all."""
-    used = Table("used", "as", "says", "goes to", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    """What was used, what was skipped by reason, and the findings. Of many files the first are named: JSON has all."""
+    parts: list[RenderableType] = []
+    if not discovery.used:
+        parts.append(Text("Nothing of what Ferry reads was found."))
     for one in discovery.used:
-        used.add_row(*(Text(shown(cell), overflow="fold") for cell in (one.path, one.kind, one.says[:200], one.key)))
-    skipped = Table("skipped", "because it", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        says = f": {shown(one.says[:200])}" if one.says else ""
+        parts += [
+            Text(shown(one.path), overflow="fold"),
+            Padding(Text(f"{shown(one.kind)}{says} → {shown(one.key)}", style="dim"), (0, 0, 0, 2)),
+        ]
     by_reason: dict[str, list[str]] = defaultdict(list)
     for left in discovery.skipped:
         by_reason[left.reason].append(left.path)
+    if by_reason:
+        parts.append(Text("\nSkipped", style="bold"))
     for reason, paths in by_reason.items():
         more = len(paths) - NAMED_OF_A_REASON
-        for path in paths[:NAMED_OF_A_REASON] if more > 1 else paths:
-            skipped.add_row(Text(shown(path), overflow="fold"), Text(shown(reason)))
-        if more > 1:
-            skipped.add_row(Text(f"and {more:,} more"), Text(shown(reason)))
-    parts: list[RenderableType] = []
-    parts += [used, Text("")] if discovery.used else [Text("Nothing of what Ferry reads was found.\n")]
-    parts += [skipped, Text("")] if discovery.skipped else []
+        named = [shown(path) for path in (paths[:NAMED_OF_A_REASON] if more > 1 else paths)]
+        named += [f"and {more:,} more"] if more > 1 else []
+        parts += [Text(name, overflow="fold") for name in named]
+        parts.append(Padding(Text(shown(reason), style="dim"), (0, 0, 0, 2)))
+    parts.append(Text(""))
     parts += [finding_text(finding) for finding in discovery.findings]
     return Group(*parts)
 

@@ -7,6 +7,7 @@ import re
 from ferry.assess.discovery.sample import HEAD_BYTES, TAIL_BYTES, Sample
 
 ARTEFACT = re.compile(r"^schema: [\"']?(ferry/[\w-]+/v\d+)", re.MULTILINE)
+LEDGER = re.compile(r'\{"at": .{1,10000}"previous": "[0-9a-f]{64}"')
 BINARIES = (
     (b"PAR1", "is Parquet, and no request trace"),
     (b"\x7fELF", "is a program"),
@@ -30,6 +31,8 @@ def why_unknown(sample: Sample) -> str:
         return "is binary"
     if match := ARTEFACT.search(sample.ends[:1000]):
         return f"is Ferry's own ({match[1]})"
+    if LEDGER.match(sample.ends[:20_000]):
+        return "is Ferry's own ledger"
     if WEB_PAGE.match(sample.ends):
         return "is a web page"
     if sample.size > HEAD_BYTES + TAIL_BYTES:

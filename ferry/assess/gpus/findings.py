@@ -11,7 +11,7 @@ from ferry.assess.gpus.drivers import about_driver
 from ferry.assess.gpus.machines import copies_of
 from ferry.assess.gpus.names import stated_memory_gib
 from ferry.assess.gpus.reading import Gpu, Reading
-from ferry.assess.gpus.topology import summarise
+from ferry.assess.gpus.topology import NVLINK, summarise
 
 THERMAL = {"hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown", "hw_power_brake_slowdown", "thermal_violation"}
 AMD = {"rocm-smi", "amd-smi"}
@@ -49,6 +49,7 @@ def about_machines(machines: Sequence[Sequence[Reading]], cluster: Cluster) -> l
         found += _about_memory(gpus, cluster)
         for reading in group:
             found += _about_several_topologies(reading)
+            found += _about_cut_off(reading)
     return found
 
 
@@ -291,6 +292,28 @@ def _about_several_topologies(reading: Reading) -> list[Finding]:
             remedy="give one file a server, each of nvidia-smi topo -m alone",
         )
     ]
+
+
+def _about_cut_off(reading: Reading) -> list[Finding]:
+    """A GPU without a fast link in a server where at least two others have one to each other."""
+    found: list[Finding] = []
+    for matrix in reading.matrices:
+        fast = {pair for pair, link in matrix.links.items() if NVLINK.fullmatch(link) or link == "XGMI"}
+        linked = {number for pair in fast for number in pair}
+        alone = sorted(set(range(matrix.gpus)) - linked)
+        if linked and alone:
+            found.append(
+                Finding(
+                    severity="warning",
+                    code="gpu-without-nvlink",
+                    seen=f"GPU {', '.join(map(str, alone))} has no fast link, {len(linked)} others have",
+                    where=matrix.where,
+                    means="its NVLink or XGMI is down or was never there: an engine or a training over all GPUs of the "
+                    "server runs at the speed of PCIe",
+                    remedy="nvidia-smi nvlink -s and dmesg | grep -i xid on the server; restart nvidia-fabricmanager",
+                )
+            )
+    return found
 
 
 def _about_gaps(machines: Sequence[Sequence[Reading]]) -> list[Finding]:

@@ -226,6 +226,12 @@ def test_what_only_a_horizon_needs_is_asked_of_nobody_and_kept_where_it_is_state
     assert "21 of 21 items stated, in USD" in spoken(made)
 
 
+def test_many_unknown_costs_are_counted_where_a_finding_lists_them(change_site: Edit) -> None:
+    note = spoken(assess(change_site(lambda site: site.update(costs={"currency": "CNY"}))))
+    assert "13 items of costs" in unknown_in(note)
+    assert "costs." not in unknown_in(note)
+
+
 def test_the_note_tells_the_busiest_hour(site: Path, change_site: Edit) -> None:
     # Midnight UTC is 19:00 in New York; an answer to query_range of a counter.
     pairs = [[1700006400 + 1800 * step, str(count)] for step, count in enumerate((0, 3600, 7200, 7300, 7400))]

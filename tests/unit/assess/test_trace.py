@@ -165,11 +165,11 @@ NGINX = '10.0.0.1 - - [19/Jan/2026:14:{:02}:{:02} +0100] "POST /v1/chat/completi
 
 
 def test_an_access_log_tells_latency_errors_and_how_many_at_once_but_no_tokens(tmp_path: Path) -> None:
-    # Three at once: 14:00:00 to :10, :02 to :12, :03 to :04; the fourth begins when the first ends.
-    ends = [(4, 200, "1.000"), (10, 200, "10.000"), (12, 502, "10.000"), (20, 429, "10.000")]
+    # Three at once: 14:00:00 to :10, :02 to :12, :03 to :04; the fourth begins when the third ends.
+    ends = [(4, 200, "1.000"), (10, 200, "10.000"), (12, 502, "10.000"), (14, 429, "10.000")]
     health = '10.0.0.9 - - [19/Jan/2026:14:00:21 +0100] "GET /health HTTP/1.1" 200 2 "-" "kube-probe"\n'
     facts, findings = read(tmp_path, "".join(NGINX.format(0, *end) for end in ends) + health)
-    assert (facts.format, facts.requests, facts.passed_over, facts.duration_s) == ("nginx", 4, 1, 10.0)
+    assert (facts.format, facts.requests, facts.passed_over, facts.duration_s) == ("nginx", 4, 1, 4.0)
     assert facts.latency_ms is not None
     assert (facts.latency_ms.mean.value, facts.latency_ms.p50.value) == (7750, 10000)
     assert facts.peak_in_flight is not None

@@ -54,6 +54,7 @@ SKIPPED = [
     (b"just a note\n", "is of no kind that Ferry reads"),
     (b"<!DOCTYPE html><html><body>404</body></html>", "is a web page"),
     (b"schema: ferry/plan/v1\nverdict: go\n", "is Ferry's own (ferry/plan/v1)"),
+    (b'{"at": "2026-01-01T00:00:00", "previous": "' + b"0" * 64 + b'", "verb": "assess"}\n', "is Ferry's own ledger"),
     (
         inputs.nccl_log().encode()[:-60],
         "looks like collectives' log: line 21: truncated nccl-tests log: the table has no 'Avg bus bandwidth' line, "

@@ -115,6 +115,13 @@ def test_a_model_that_nothing_serves_is_named_where_services_are_known(tree: Tre
     assert reasons(found) == {"draft": "is a model that nothing here serves: add it under serving if it is served"}
 
 
+def test_a_model_that_site_yaml_names_by_its_configuration_is_named(tree: Tree) -> None:
+    site = inputs.SITE.replace("model: Llama-Small", "model: Llama-Small/config.json")
+    found = discover(tree({"site.yaml": site, "node-0.csv": inputs.gpu_csv(0), **MODEL}))
+    assert "Llama-Small" not in reasons(found)
+    assert [one.key for one in found.used if one.path == "Llama-Small"] == ["named in site.yaml"]
+
+
 def test_models_alone_are_services_whose_engine_is_to_be_said(tree: Tree) -> None:
     found = discover(tree({**MODEL, "b/other-7b/config.json": inputs.config()}))
     assert [(part["name"], part["model"], part["engine"]) for part in serving(found)] == [

@@ -187,3 +187,17 @@ def test_matrices_of_several_kinds_in_one_file_are_a_contradiction() -> None:
 def test_every_finding_is_of_one_line_and_says_what_to_do() -> None:
     for finding in about(UNCORRECTED + ", mig.mode.current, persistence_mode", "1, 1, Enabled, Disabled"):
         assert all(re.fullmatch(r"[^\n]+", text) for text in (finding.seen, finding.means, finding.remedy))
+
+
+@pytest.mark.parametrize(
+    ("pair", "others", "alone"),
+    [("NV4", "NODE", ["GPU 2 has no fast link, 2 others have"]), ("NV4", "NV4", []), ("NODE", "NODE", [])],
+)
+def test_a_gpu_that_is_cut_off_from_the_fast_links_of_the_others_is_found(
+    pair: str, others: str, alone: list[str]
+) -> None:
+    matrix = (
+        f"  GPU0 GPU1 GPU2 CPU Affinity\nGPU0 X {pair} {others}\nGPU1 {pair} X {others}\nGPU2 {others} {others} X\n"
+    )
+    found = about_machines([[parse(matrix, "topo")]], cluster(3))
+    assert [item.seen for item in found if item.code == "gpu-without-nvlink"] == alone
