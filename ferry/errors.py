@@ -3,7 +3,8 @@
     FerryError                 exit 1
     ├── InputError             something that was given cannot be used: a file, a field, an option
     │   ├── UnreadableInput    the file is missing, truncated, or not of the kind that it was named as
-    │   └── InvalidField       a field has a value that is not allowed
+    │   ├── InvalidField       a field has a value that is not allowed
+    │   └── UnwritableOutput   a result cannot be written where it was asked for
     ├── ArtefactError          an artefact of an earlier step cannot be trusted
     │   ├── UnknownSchema      written by a version that this one does not know
     │   ├── TamperedArtefact   changed after Ferry wrote it
@@ -35,6 +36,10 @@ class UnreadableInput(InputError):
 
 class InvalidField(InputError):
     """A field has a value that is not allowed."""
+
+
+class UnwritableOutput(InputError):
+    """A result cannot be written where it was asked for: a folder that is a file, no permission, a full disk."""
 
 
 class ArtefactError(FerryError):

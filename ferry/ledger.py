@@ -15,15 +15,25 @@ from pathlib import Path
 from typing import Any
 
 from ferry.artefacts import now, sha256_of
-from ferry.errors import TamperedArtefact
+from ferry.errors import TamperedArtefact, UnwritableOutput
 
 NAME = "ledger.jsonl"
 START = "0" * 64
 
 
 def append(folder: Path, verb: str, *, inputs: list[Path], outputs: list[Path], forced: bool, result: str) -> None:
-    """Append one line and flush it to the disk. Two processes that append at once wait for each other."""
+    """Append one line and flush it to the disk. Two processes that append at once wait for each other.
+
+    Raises UnwritableOutput.
+    """
     path = folder / NAME
+    try:
+        _append(path, verb, inputs=inputs, outputs=outputs, forced=forced, result=result)
+    except OSError as error:
+        raise UnwritableOutput(f"{path}: what was done cannot be recorded: {error.strerror}") from error
+
+
+def _append(path: Path, verb: str, *, inputs: list[Path], outputs: list[Path], forced: bool, result: str) -> None:
     with path.open("a+", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
@@ -31,8 +41,8 @@ def append(folder: Path, verb: str, *, inputs: list[Path], outputs: list[Path], 
         line = {
             "at": now().isoformat(),
             "verb": verb,
-            "inputs": _hashes(inputs, folder),
-            "outputs": _hashes(outputs, folder),
+            "inputs": _hashes(inputs, path.parent),
+            "outputs": _hashes(outputs, path.parent),
             "forced": forced,
             "result": result,
             "previous": _hash(lines[-1]) if lines else START,

@@ -19,7 +19,7 @@ from pydantic import (
 
 from ferry import __version__
 from ferry.artefacts.figures import Frozen
-from ferry.errors import StaleArtefact, TamperedArtefact, UnknownSchema, UnreadableInput
+from ferry.errors import StaleArtefact, TamperedArtefact, UnknownSchema, UnreadableInput, UnwritableOutput
 
 A = TypeVar("A", bound="Artefact")
 
@@ -65,11 +65,19 @@ def digest_of(document: dict[str, Any]) -> str:
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part. Makes missing folders.
 
-    Raises UnreadableInput where something else stands in its place: a folder, or a device, which must not be replaced.
+    Raises UnwritableOutput, also where something else stands in its place: a folder, or a device, which must not be
+    replaced.
     """
     if path.exists() and not path.is_file():
         kind = "a folder" if path.is_dir() else "a device or a pipe"
-        raise UnreadableInput(f"{path}: is {kind}; name a file to write")
+        raise UnwritableOutput(f"{path}: is {kind}; name a file to write")
+    try:
+        _write_whole(path, content)
+    except OSError as error:
+        raise UnwritableOutput(f"{path}: cannot be written: {error.strerror}; name another place for it") from error
+
+
+def _write_whole(path: Path, content: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -170,3 +170,10 @@ def test_plans_of_another_kind_are_refused(ferry: Ferry, planned: Path, tmp_path
     said = ferry("report", tmp_path / "assessment.yaml", "--assessment", tmp_path / "assessment.yaml")
     assert said.code == 1
     assert f"this Ferry reads '{Plan.SCHEMA}'" in said.error
+
+
+def test_a_place_that_cannot_be_written_is_named(ferry: Ferry, site: Path, tmp_path: Path) -> None:
+    (tmp_path / "a-file").write_text("")
+    said = ferry("assess", site, "-o", "a-file/assessment.yaml")
+    assert (said.code, said.out) == (1, "")
+    assert said.error == ("ferry: a-file/assessment.yaml: cannot be written: File exists; name another place for it")

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from ferry.artefacts import Artefact, Figure, Money, measured, now, read, unknown, upstream, write_whole
-from ferry.errors import StaleArtefact, TamperedArtefact, UnknownSchema, UnreadableInput
+from ferry.errors import StaleArtefact, TamperedArtefact, UnknownSchema, UnreadableInput, UnwritableOutput
 
 
 class Note(Artefact):
@@ -93,10 +93,10 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 
 
 def test_a_folder_or_a_device_is_never_replaced_by_a_file(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableInput, match="is a folder; name a file to write"):
+    with pytest.raises(UnwritableOutput, match="is a folder; name a file to write"):
         write_whole(tmp_path, "x")
     os.mkfifo(pipe := tmp_path / "pipe")
-    with pytest.raises(UnreadableInput, match="is a device or a pipe; name a file to write"):
+    with pytest.raises(UnwritableOutput, match="is a device or a pipe; name a file to write"):
         write_whole(pipe, "x")
     assert pipe.is_fifo()
 
