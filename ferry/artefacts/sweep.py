@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
-from ferry.artefacts.artefact import Artefact
+from ferry.artefacts.artefact import Artefact, upstream
 from ferry.artefacts.assessment import Slo
 from ferry.artefacts.figures import Frozen
 
@@ -72,3 +74,7 @@ class Sweep(Artefact):
     front: list[SweepPoint] = Field(description="cheapest first, each with a shorter TTFT than those before it")
     ruled_out: list[SweepBound] = []
     assumptions: list[str] = []
+
+    def made_of(self, paths: Sequence[Path], folder: Path) -> Self:
+        """The same, naming the files that it was made from, for an artefact in `folder`."""
+        return self.model_copy(update={"made_from": [upstream(path, folder) for path in paths]})

@@ -49,7 +49,10 @@ class SpotUse:
 
 @dataclass(frozen=True, kw_only=True)
 class CloudUse:
-    """What is used in a month. `mean_size` counts all instances, those of `spot` too. Rates in requests/s, tokens a request, `latency_s` of a request, sizes in GB or GiB."""
+    """What is used in a month. Rates in requests/s, tokens a request, `latency_s` of a request, sizes in GB or GiB.
+
+    `mean_size` counts all instances, those of `spot` too.
+    """
 
     region: str
     instance_type: str

@@ -63,7 +63,7 @@ def choices(serving: Serving, demand: Demand, places: Sequence[Region]) -> tuple
     for instance in instance_types.all_types():
         served = _serve(serving, demand, instance)
         if isinstance(served, Misfit):
-            refused.append(_Refused(_refusal(serving, instance, places, served.reason), served.nodes))
+            refused.append(_Refused(refusal(serving, instance, places, served.reason), served.nodes))
             continue
         missing: list[Region] = []
         for place in places:
@@ -75,7 +75,7 @@ def choices(serving: Serving, demand: Demand, places: Sequence[Region]) -> tuple
             candidate = _candidate(served, instance, price, place, serving)
             accepted.append(Choice(candidate, instance, price, served.fit, served.roofline, served.batch, served.size))
         if missing:
-            without = _refusal(serving, instance, missing, _no_price(instance, missing), served.fit)
+            without = refusal(serving, instance, missing, _no_price(instance, missing), served.fit)
             refused.append(_Refused(without, fits_elsewhere=bool(prices.regions_with(instance.name))))
     if not accepted:
         raise PlanError(_nothing(serving, places, refused))
@@ -178,9 +178,10 @@ def _why(served: _Serves, instance: InstanceType, serving: Serving) -> str:
     return "; ".join(said)
 
 
-def _refusal(
+def refusal(
     serving: Serving, instance: InstanceType, places: Sequence[Region], reason: str, placed: Fit | None = None
 ) -> Candidate:
+    """An instance type that does not serve, and why."""
     return Candidate(
         instance_type=instance.name,
         region=", ".join(place.name for place in places),

@@ -177,7 +177,9 @@ def _assumptions(assessment: Assessment, parts: Composition) -> list[str]:
         "of the datasheet (Llama2-70B on A100 and H100, splitwise-sim's measurements)",
         "the KV cache is 16 bit, and requests share no prefix",
         "NVMe array and cooling are purchases over the servers' lifetime; costs of serving go by number of nodes",
-        f"a month has 730 h; no savings plan, {_spot(choice) if parts.spot is None else 'Spot as it was priced'}",
+        "on demand all month of 730 h, no savings plan, no Spot" + _spot(choice)
+        if parts.spot is None
+        else "instances all month of 730 h, Spot at the price that it had, no savings plan",
     ]
     if accelerator.assumed:
         said.append(f"{accelerator.name}: {', '.join(sorted(accelerator.assumed))} rest on memory, not on a document")
@@ -193,8 +195,8 @@ def _spot(choice: Choice) -> str:
     try:
         price = prices.spot(choice.instance.name, choice.candidate.region)
     except CatalogError:
-        return "no Spot"
-    return f"no Spot (it was {price.per_hour} {price.currency}/h, {price.as_of})"
+        return ""
+    return f" (it was {price.per_hour} {price.currency}/h, {price.as_of})"
 
 
 def _dates(used: Iterable[tuple[str, date]], day: date) -> list[str]:

@@ -356,7 +356,7 @@ def _service(case: Case) -> Iterator[Reason]:
             text=f"Spot capacity of {case.choice.instance.name} is there when it is needed: ferry plan --check-account "
             "reads placement scores, and a recording of interruptions says how often it is taken back",
             basis="unknown",
-            evidence=f"{case.spot_percentage} % of the instances are Spot, which EC2 takes back with two minutes' notice",
+            evidence=f"{case.spot_percentage} % of the instances are Spot, which EC2 takes back at two minutes' notice",
         )
     yield from _engine(case)
     if weight_only_fp8(case.serving.model, case.choice.instance):

@@ -95,9 +95,13 @@ class Grid(Frozen):
             return [stepped(settings) for settings in self.steps]
         if name == "target-tracking":
             return [tracked(target) for target in self.targets]
-        return [{"plan": plans_own, "article": shipped_article}[name]()] if name in ("plan", "article") else [
-            Scaling(name=name, kind=name)  # type: ignore[arg-type]
-        ]
+        return (
+            [{"plan": plans_own, "article": shipped_article}[name]()]
+            if name in ("plan", "article")
+            else [
+                Scaling(name=name, kind=name)  # type: ignore[arg-type]
+            ]
+        )
 
 
 def read_grid(path: Path) -> Grid:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,8 +112,14 @@ def warm_up() -> None:
 
 def _workload(arrays: Arrays) -> Workload:
     """Arrays of exactly the kind that the simulation is compiled for: a mapped or a received one may be another."""
-    arrival, inputs, outputs, cached = (
-        None if array is None else np.asarray(np.require(array, requirements=["C", "A", "W"])) for array in arrays
+    arrival, inputs, outputs, cached = arrays
+    return Workload(
+        arrival_s=_plain(arrival),
+        input_tokens=_plain(inputs),
+        output_tokens=_plain(outputs),
+        cached_tokens=None if cached is None else _plain(cached),
     )
-    assert arrival is not None and inputs is not None and outputs is not None  # noqa: S101  (only cached_tokens may be)
-    return Workload(arrival_s=arrival, input_tokens=inputs, output_tokens=outputs, cached_tokens=cached)
+
+
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(np.require(array, requirements=["C", "A", "W"]))

@@ -11,6 +11,9 @@ from ferry.simulation.policies import OFFICE_HOURS, from_stack
 from ferry.simulation.scaling_spec import ScalingSpec, TargetTracking
 from stacks.settings import FleetSettings, ScalingSettings
 
+PLANS_OWN = ScalingSettings(scale_out_above=LOAD_TARGET, scale_out_add=SCALE_OUT_STEP, scale_in_below=LOAD_RELEASE)
+"""The rule of a plan without a sweep."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
@@ -23,9 +26,7 @@ class Scaling:
 
     name: str
     kind: Literal["steps", "target-tracking", "schedule", "none"]
-    settings: ScalingSettings = ScalingSettings(
-        scale_out_above=LOAD_TARGET, scale_out_add=SCALE_OUT_STEP, scale_in_below=LOAD_RELEASE
-    )
+    settings: ScalingSettings = PLANS_OWN
     warms_up: bool = True
     target: float | None = None
 

@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Answer:
-    """A candidate whose times are known. `miss` is the largest factor by which a promise is missed; at most 1: it holds."""
+    """A candidate whose times are known. `miss` is the largest factor by which a promise is missed."""
 
     point: Point
     measured: Measured
@@ -169,7 +169,11 @@ def _broken(known: Bounds, slo: Slo, max_refused_share: float) -> tuple[str, str
     """The promise that an engine breaks with any fleet."""
     if known.refused_share > max_refused_share:
         reason = f"refuses {known.refused_share:.2%} of the requests as too long, allowed are {max_refused_share:.2%}"
-        return "refuses too many", reason, known.refused_share / max_refused_share if max_refused_share else float("inf")
+        return (
+            "refuses too many",
+            reason,
+            known.refused_share / max_refused_share if max_refused_share else float("inf"),
+        )
     first, pace = known.ttft_p99_s * 1000, known.tpot_p99_s * 1000
     if slo.ttft_p99_ms is not None and first > slo.ttft_p99_ms * ROUNDING:
         reason = f"first tokens take {first:.0f} ms (P99) on idle instances, promised are {slo.ttft_p99_ms:g}"
@@ -186,9 +190,7 @@ def _limit(best: Answer | None, by: By) -> float:
 
 def _settle(group: _Group, measured: Measured, miss: float, by: By, found: Found) -> None:
     for number, point in enumerate(group.points):
-        answer = Answer(
-            point=point, measured=measured, cost=point.cost(measured), miss=miss, is_shared=number > 0
-        )
+        answer = Answer(point=point, measured=measured, cost=point.cost(measured), miss=miss, is_shared=number > 0)
         found.answers.append(answer)
         if not (answer.holds and point.scaling.is_provisioned):
             continue

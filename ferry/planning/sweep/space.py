@@ -115,18 +115,18 @@ class Space:
 
     def points(self, engine: Engine) -> Iterator[Point | RuledOut]:
         """Each fleet of an engine in each region, or why it has none there."""
+        each_share = self._combinations // len(self.grid.spot_percentages)
         for place in self.places:
             try:
                 on_demand = prices.on_demand(engine.instance.name, place.name)
             except CatalogError:
-                yield self._out(engine, "no price", f"the catalogue has no on-demand price in {place.name}", self._combinations)
+                yield _unpriced(engine, "on-demand", place, self._combinations)
                 continue
             for percentage in self.grid.spot_percentages:
                 try:
                     as_spot = prices.spot(engine.instance.name, place.name) if percentage else None
                 except CatalogError:
-                    count = self._combinations // len(self.grid.spot_percentages)
-                    yield self._out(engine, "no price", f"the catalogue has no Spot price in {place.name}", count)
+                    yield _unpriced(engine, "Spot", place, each_share)
                     continue
                 for scaling, low, high in self._shapes(engine):
                     yield Point(
@@ -157,22 +157,21 @@ class Space:
 
     def _engines(self, instance: InstanceType, quantization: str) -> Iterator[Engine | RuledOut]:
         serving = self.serving
-        out = {"instance_type": instance.name, "quantization": quantization}
         everywhere = self._combinations * len(self.places)
         if quantization != AS_IS:
             try:
                 serving = serving.model_copy(update={"model": quantised(serving.model, quantization)})
             except PlanError as error:
-                yield RuledOut(bound="no copy", reason=str(error), count=everywhere, **out)
+                yield _out(instance, quantization, "no copy", str(error), everywhere)
                 return
         placed = memory.fit(serving.model, planned(serving.engine), instance, self.demand.max_model_tokens)
         if isinstance(placed, Misfit):
-            yield RuledOut(bound="does not fit", reason=placed.reason, count=everywhere, **out)
+            yield _out(instance, quantization, "does not fit", placed.reason, everywhere)
             return
         start_s = boot.seconds(memory.weight_bytes(serving.model), instance)
         if start_s > boot.LONGEST_SECONDS:
             reason = f"a new instance would need {start_s:.0f} s to load the model, at most {boot.LONGEST_SECONDS}"
-            yield RuledOut(bound="starts too slowly", reason=reason, count=everywhere, **out)
+            yield _out(instance, quantization, "starts too slowly", reason, everywhere)
             return
         roofline = Roofline(serving.model, instance, placed.tensor_parallel, self.demand.tokens)
         for batch in self._batches(roofline, placed):
@@ -222,11 +221,11 @@ class Space:
         shapes = sum(equal if one.has_one_size else len(pairs) - equal for one in self.grid.scalings())
         return shapes * len(self.grid.spot_percentages)
 
-    def _out(self, engine: Engine, bound: str, reason: str, count: int) -> RuledOut:
-        return RuledOut(
-            bound=bound,
-            instance_type=engine.instance.name,
-            quantization=engine.quantization,
-            reason=reason,
-            count=count,
-        )
+
+def _out(instance: InstanceType, quantization: str, bound: str, reason: str, count: int) -> RuledOut:
+    return RuledOut(bound=bound, instance_type=instance.name, quantization=quantization, reason=reason, count=count)
+
+
+def _unpriced(engine: Engine, what: str, place: Region, count: int) -> RuledOut:
+    reason = f"the catalogue has no {what} price in {place.name}"
+    return _out(engine.instance, engine.quantization, "no price", reason, count)

@@ -33,7 +33,9 @@ def workers(arrays: Arrays, *, count: int | None = None, dask: str | None = None
         raise InvalidField(f"workers: {count} was given; allowed is 1 or more")
     if dask is not None:
         if count is not None:
-            raise InvalidField(f"workers: {count} was given together with a Dask cluster, which has its own; leave it out")
+            raise InvalidField(
+                f"workers: {count} was given together with a Dask cluster, which has its own; leave it out"
+            )
         with _cluster(dask) as client, parallel_config("dask", client=client, scatter=_present(arrays)):
             yield from _run(Parallel(n_jobs=-1, return_as="generator", batch_size=1), arrays)
         return
