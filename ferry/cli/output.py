@@ -82,6 +82,31 @@ def reading(what: str, *, quiet: bool) -> tuple[Callable[[int, int], None], Exit
     return lambda done, whole: bar.update(task, completed=done, total=whole, visible=True), shown
 
 
+@contextmanager
+def bar(what: str, *, of: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show how much of a known whole is done: a bar on a terminal, a plain line for each tenth elsewhere."""
+    terminal = console(stderr=True)
+    if quiet:
+        yield lambda done, whole: None
+        return
+    if terminal.is_terminal:
+        from rich.progress import Progress
+
+        with Progress(console=terminal, transient=True) as shown:
+            task = shown.add_task(what, total=None)
+            yield lambda done, whole: shown.update(task, completed=done, total=whole)
+        return
+    tenths: set[int] = set()
+
+    def line(done: int, whole: int) -> None:
+        tenth = 10 * done // max(whole, 1)
+        if tenth not in tenths:
+            tenths.add(tenth)
+            note(f"{what}: {done} of {whole} {of}", False)
+
+    yield line
+
+
 def console(*, stderr: bool = False) -> Console:
     """A terminal or a file, with colours only on the former."""
     from rich.console import Console

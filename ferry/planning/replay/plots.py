@@ -49,7 +49,7 @@ def over_time(simulation: Simulation, results: Mapping[str, Result]) -> bytes:
             f"{simulation.serving} on {simulation.instance_type}: {simulation.trace}, "
             f"{simulation.requests_per_s:.2f} requests/s"
         )
-        return _svg(figure)
+        return svg(figure)
 
 
 def by_batch_limit(simulation: Simulation) -> bytes:
@@ -71,7 +71,7 @@ def by_batch_limit(simulation: Simulation) -> bytes:
         pace.set_ylim(bottom=0)
         if simulation.best_batch_limit:
             axes.axvline(simulation.best_batch_limit, color="0.6", linestyle=":")
-        return _svg(figure)
+        return svg(figure)
 
 
 def _thin(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -84,7 +84,8 @@ def _thin(values: NDArray[Any]) -> NDArray[np.float64]:
     return thinned
 
 
-def _svg(figure: Figure) -> bytes:
+def svg(figure: Figure) -> bytes:
+    """The figure's file, without a date."""
     written = BytesIO()
     figure.savefig(written, format="svg", metadata={"Date": None})
     return written.getvalue()

@@ -125,7 +125,7 @@ class Bounds:
         An iteration of S <= max_sequences sequences takes at least, for any share 0 <= s <= 1,
         S / max_sequences (fixed + s weights) + (1 - s) per_token T + per_sequence S + per_cached_token K
         + per_attention_pair A, which its sequences share out. The share that asks for most in all is taken. Reading
-        the cache counts only where processing a preempted prompt again, in place of one step, costs more than that step would.
+        the cache counts only where processing a preempted prompt again, in place of one step, costs more than the step.
         """
         time, replica = self.replica.iteration_time, self.replica
         tokens, cached = self._prompts

@@ -165,8 +165,9 @@ def _choice(answer: Answer) -> Choice:
         ),
     )
     currency = point.on_demand.currency.lower()
+    broken = "" if answer.holds else f"breaks what is promised, {answer.miss:.2f} times what is allowed; "
     said = (
-        f"{made.candidate.reason}; replayed with {point.scaling.name}, {point.spot_percentage}% Spot: TTFT P99 "
+        f"{broken}{made.candidate.reason}; replayed with {point.scaling.name}, {point.spot_percentage}% Spot: TTFT P99 "
         f"{measured.ttft_p99_s * 1000:.0f} ms, TPOT P99 {measured.tpot_p99_s * 1000:.0f} ms"
     )
     update = {f"{currency}_per_month": cents(answer.cost), "reason": said, "fits": answer.holds}
@@ -176,13 +177,13 @@ def _choice(answer: Answer) -> Choice:
 def _candidates(space: Space, found: Found, best: Answer, chosen: Choice) -> list[Candidate]:
     """The best of each instance type, quantisation and region; then those of which none holds, and why."""
     nearest: dict[tuple[str, str, str], Answer] = {}
-    for answer in found.answers:
+    for answer in (one for one in found.answers if one.point.scaling.is_provisioned):
         key = (answer.point.engine.instance.name, answer.point.engine.quantization, answer.point.place.name)
         if key not in nearest or _rank(answer) < _rank(nearest[key]):
             nearest[key] = answer
     own = (best.point.engine.instance.name, best.point.engine.quantization, best.point.place.name)
     others = sorted((answer for key, answer in nearest.items() if key != own), key=_rank)
-    tried = {key[:2] for key in nearest}
+    tried = {(one.point.engine.instance.name, one.point.engine.quantization) for one in found.answers}
     refused: dict[tuple[str, str], Candidate] = {}
     for one in found.ruled_out:
         name = (one.instance_type, one.quantization)
