@@ -18,6 +18,7 @@ from ferry.planning.engines import planned
 from ferry.planning.iteration_time import iteration_time
 from ferry.planning.memory import Fit, Misfit
 from ferry.planning.replay.requests import Requests, read_requests, trace_of
+from ferry.planning.replay.site_calibration import calibrate_to_site
 from ferry.planning.roofline import Roofline
 from ferry.simulation import boot
 from ferry.simulation.fleet import FleetSettings
@@ -62,6 +63,7 @@ def case_of(plan: Plan, plan_path: Path, *, trace: Path | None = None, initial: 
     """
     requests = _requests(plan, plan_path, trace)
     instance = instance_types.find(plan.chosen.instance_type)
+    calibration = calibrate_to_site(plan, requests.workload, BLOCK_TOKENS)
     version = Settings.from_config(plan.config).model_versions[0]
     sizes = Sizes(
         min_size=version.fleet.min_size,
@@ -86,7 +88,7 @@ def case_of(plan: Plan, plan_path: Path, *, trace: Path | None = None, initial: 
         started_at=requests.started_at,
         workload=requests.workload,
         instance=instance,
-        replica=_replica(plan, instance),
+        replica=calibration.applied(_replica(plan, instance)),
         fleet=fleet,
         stack=version.fleet,
         sizes=sizes,
@@ -94,7 +96,7 @@ def case_of(plan: Plan, plan_path: Path, *, trace: Path | None = None, initial: 
         spot_per_hour=_spot(instance.name, plan.region),
         notes=(
             *requests.notes,
-            "iterations take what the hardware's figures give: uncalibrated, off by up to 20 % where that was measured",
+            *calibration.notes,
             f"a new instance serves after {start_s:.0f} s (start, image, model, engine: assumed in parts)",
             "instances are as many as are asked for: capacity and quotas are not simulated",
         ),
