@@ -49,8 +49,8 @@ class AlarmSpec:
             )
         if self.period_seconds * self.evaluation_periods > scaling_rules.DAY_SECONDS:
             raise InvalidField(
-                f"alarm: {self.evaluation_periods} periods of {self.period_seconds} s are more than a day, which is not "
-                "simulated; lower the evaluation periods or the period"
+                f"alarm: {self.evaluation_periods} periods of {self.period_seconds} s are more than a day, which is "
+                "not simulated; lower the evaluation periods or the period"
             )
         _check(
             "alarm",
