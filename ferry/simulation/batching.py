@@ -15,6 +15,9 @@ import numpy as np
 from ferry.simulation.compiled import inlined, part
 from ferry.simulation.state import NEVER, NOBODY
 
+LAST = np.iinfo(np.int64).max
+"""An entry that is behind all others of a heap."""
+
 
 @inlined
 def boundary(row, iteration):  # type: ignore[no-untyped-def]
@@ -81,21 +84,20 @@ def push_finishing(heap, count, entry):  # type: ignore[no-untyped-def]
 
 @inlined
 def pop_finishing(heap, count):  # type: ignore[no-untyped-def]
-    """Take the least entry out of a binary heap of `count`."""
-    entry = heap[count - 1]
+    """Take the least entry out of a binary heap of `count`; its place is then behind the heap's end."""
     last = count - 1
+    entry = heap[last]
+    heap[last] = LAST  # so that each child within the heap has a sibling
     at = 0
-    while True:
-        child = 2 * at + 1
-        if child >= last:
-            break
-        if child + 1 < last and heap[child + 1] < heap[child]:
-            child += 1
+    child = 1
+    while child < last:
+        child += heap[child + 1] < heap[child]
         if heap[child] >= entry:
             break
         heap[at] = heap[child]
         at = child
-    heap[at] = entry
+        child = 2 * at + 1
+    heap[at] = entry if last > 0 else LAST
 
 
 @inlined
@@ -223,6 +225,7 @@ def compose(row, finishing, prompts, residues, requests, engine, now_s):  # type
         if sequences > 0:
             break
         if row.waiting == 0:
+            row.is_idle = 1
             row.end_s = NEVER
             row.held_sequences = 0
             row.held_blocks = 0

@@ -187,9 +187,9 @@ def _loop(  # type: ignore[no-untyped-def]
         borrowed(owned_rows.prompts),
         borrowed(owned_rows.residues),
         borrowed(owned_rows.due_key),
-        borrowed(owned_rows.due_winner),
+        borrowed(owned_rows.due_row),
         borrowed(owned_rows.route_key),
-        borrowed(owned_rows.route_winner),
+        borrowed(owned_rows.route_row),
         borrowed(owned_rows.scratch_s),
     )
     instances = borrowed(owned_instances)
@@ -210,8 +210,8 @@ def _loop(  # type: ignore[no-untyped-def]
             now_s = requests.arrival_s[fleet.upcoming]
         fleet.now_s = now_s
         while True:
-            index = rows.due_winner[1]
-            due_s = rows.due_key[index]
+            index = rows.due_row[1]
+            due_s = rows.due_key[1]
             if due_s > now_s:
                 break
             row = rows.state[index]
@@ -227,21 +227,18 @@ def _loop(  # type: ignore[no-untyped-def]
                     fleet.open_requests -= finished
                     fleet.end_s = due_s
                     if row.phase == IN_SERVICE:
-                        rows.route_key[index] -= finished << 32
-                        update(rows.route_key, rows.route_winner, index)
+                        update(rows.route_key, rows.route_row, index, (row.outstanding << 32) | row.instance)
                     elif row.outstanding == 0:
                         end_instance(index, due_s, fleet, rows, instances)
                         continue
                 if due_s == now_s:
                     row.starting = 1
-                    rows.due_key[index] = np.nextafter(due_s, NEVER)
-                    update(rows.due_key, rows.due_winner, index)
+                    update(rows.due_key, rows.due_row, index, np.nextafter(due_s, NEVER))
                     continue
             fleet.preemptions += compose(
                 row, rows.finishing[index], rows.prompts[index], rows.residues[index], requests, engine, due_s
             )
-            rows.due_key[index] = row.end_s
-            update(rows.due_key, rows.due_winner, index)
+            update(rows.due_key, rows.due_row, index, row.end_s)
         if is_arrival:
             request = fleet.upcoming
             fleet.upcoming += 1

@@ -46,23 +46,21 @@ def assign(request, now_s, fleet, rows, requests, engine, settings):  # type: ig
     if fleet.in_service == 0:
         enqueue(fleet, requests, request)
         return
-    index = next_in_turn(fleet, rows) if settings.is_round_robin else rows.route_winner[1]
+    index = next_in_turn(fleet, rows) if settings.is_round_robin else rows.route_row[1]
     row = rows.state[index]
     enqueue(row, requests, request)
     row.outstanding += 1
-    rows.route_key[index] += 1 << 32
-    update(rows.route_key, rows.route_winner, index)
-    if rows.due_key[index] == NEVER:
+    update(rows.route_key, rows.route_row, index, (row.outstanding << 32) | row.instance)
+    if row.is_idle:
+        row.is_idle = 0
         row.starting = 1
         row.end_s = now_s
-        rows.due_key[index] = np.nextafter(now_s, NEVER)
-        update(rows.due_key, rows.due_winner, index)
+        update(rows.due_key, rows.due_row, index, np.nextafter(now_s, NEVER))
     elif row.starting:
         if engine.lookahead and now_s > row.last_start_s:
             row.unseen += 1
     elif shorten(row, requests, engine, now_s):
-        rows.due_key[index] = row.end_s
-        update(rows.due_key, rows.due_winner, index)
+        update(rows.due_key, rows.due_row, index, row.end_s)
 
 
 @part
@@ -89,10 +87,8 @@ def end_instance(index, now_s, fleet, rows, instances):  # type: ignore[no-untyp
     instances[row.instance].ended_s = now_s
     instances[row.instance].busy_s = row.busy_s
     row.phase = EMPTY
-    rows.due_key[index] = NEVER
-    update(rows.due_key, rows.due_winner, index)
-    rows.route_key[index] = UNROUTABLE
-    update(rows.route_key, rows.route_winner, index)
+    update(rows.due_key, rows.due_row, index, NEVER)
+    update(rows.route_key, rows.route_row, index, UNROUTABLE)
 
 
 @part
@@ -103,8 +99,7 @@ def enter_service(index, now_s, fleet, rows, instances):  # type: ignore[no-unty
     fleet.pending -= 1
     fleet.in_service += 1
     instances[row.instance].in_service_s = now_s
-    rows.route_key[index] = row.instance
-    update(rows.route_key, rows.route_winner, index)
+    update(rows.route_key, rows.route_row, index, np.int64(row.instance))
 
 
 @part
@@ -118,15 +113,14 @@ def drain(index, now_s, delay_s, fleet, rows, instances):  # type: ignore[no-unt
     row.until_s = now_s + delay_s
     fleet.in_service -= 1
     fleet.draining += 1
-    rows.route_key[index] = UNROUTABLE
-    update(rows.route_key, rows.route_winner, index)
+    update(rows.route_key, rows.route_row, index, UNROUTABLE)
 
 
 @part
 def take_back(index, now_s, fleet, rows, requests):  # type: ignore[no-untyped-def]
     """End the iteration in flight without result, and let the instance's requests wait at the gateway to begin anew."""
     row = rows.state[index]
-    if rows.due_key[index] != NEVER and not row.starting:
+    if not row.is_idle and not row.starting:
         row.busy_s += now_s - row.started_s
     running = rows.finishing[index]
     count = row.decoding
@@ -281,6 +275,7 @@ def launch(now_s, fleet, rows, instances, settings):  # type: ignore[no-untyped-
     row.unseen = 0
     row.held_sequences = 0
     row.held_blocks = 0
+    row.is_idle = 1
     row.starting = 0
     row.admitted = 0
     row.outstanding = 0

@@ -6,7 +6,7 @@ import numpy as np
 
 from ferry.simulation.batching import blocks_of, boundary, decoding_blocks, first_boundary_from
 from ferry.simulation.compiled import part
-from ferry.simulation.state import DRAINING, IN_SERVICE, NEVER, NOBODY, PENDING
+from ferry.simulation.state import DRAINING, IN_SERVICE, NOBODY, PENDING
 
 PERIOD_S = 60.0
 """CloudWatch's period of one minute; a datapoint is the sample at its end."""
@@ -42,7 +42,7 @@ def sample(period, now_s, fleet, rows, requests, engine):  # type: ignore[no-unt
         row = rows.state[index]
         if row.phase != IN_SERVICE and row.phase != DRAINING:
             continue
-        is_running = rows.due_key[index] != NEVER and not row.starting
+        is_running = not row.is_idle and not row.starting
         waiting += row.waiting
         running += row.outstanding - row.waiting
         busy_s = row.busy_s + (now_s - row.started_s if is_running else 0.0)

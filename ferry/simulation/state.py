@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ferry.simulation.tournament import winners
+from ferry.simulation.tournament import tournament
 
 EMPTY, PENDING, IN_SERVICE, DRAINING = 0, 1, 2, 3
 """Phases of a row's instance."""
@@ -50,6 +50,7 @@ ROW = np.dtype(
         # What finished requests still hold until the next iteration has been composed.
         ("held_sequences", np.int32),
         ("held_blocks", np.int32),
+        ("is_idle", np.int32),
         ("starting", np.int32),
         ("admitted", np.int32),
         # The instance.
@@ -186,34 +187,42 @@ class Rows(NamedTuple):
     prompts: NDArray[np.int32]
     residues: NDArray[np.int32]
     due_key: NDArray[np.float64]
-    due_winner: NDArray[np.int32]
+    due_row: NDArray[np.int32]
     route_key: NDArray[np.int64]
-    route_winner: NDArray[np.int32]
+    route_row: NDArray[np.int32]
     scratch_s: NDArray[np.float64]
 
 
 def rows(count: int, max_sequences: int, block_tokens: int) -> Rows:
     """`count` rows, a power of two, without instances."""
-    due_key = np.full(count, NEVER)
-    route_key = np.full(count, UNROUTABLE)
+    due_key, due_row = tournament(np.full(count, NEVER))
+    route_key, route_row = tournament(np.full(count, UNROUTABLE))
     return Rows(
         state=np.zeros(count, ROW),
         finishing=np.zeros((count, max_sequences), np.int64),
         prompts=np.zeros((count, max_sequences), np.int32),
         residues=np.zeros((count, block_tokens), np.int32),
         due_key=due_key,
-        due_winner=winners(due_key),
+        due_row=due_row,
         route_key=route_key,
-        route_winner=winners(route_key),
+        route_row=route_row,
         scratch_s=np.zeros(count),
     )
 
 
 def doubled(rows: Rows) -> Rows:
     """Twice as many rows, with what the first half has."""
-    larger = Rows(*(np.concatenate([column, column]) for column in rows))
     count = len(rows.state)
-    larger.state[count:] = np.zeros(count, ROW)
-    larger.due_key[count:] = NEVER
-    larger.route_key[count:] = UNROUTABLE
-    return larger._replace(due_winner=winners(larger.due_key), route_winner=winners(larger.route_key))
+    due_key, due_row = tournament(np.concatenate([rows.due_key[count:], np.full(count, NEVER)]))
+    route_key, route_row = tournament(np.concatenate([rows.route_key[count:], np.full(count, UNROUTABLE)]))
+    return Rows(
+        state=np.concatenate([rows.state, np.zeros(count, ROW)]),
+        finishing=np.concatenate([rows.finishing, rows.finishing]),
+        prompts=np.concatenate([rows.prompts, rows.prompts]),
+        residues=np.concatenate([rows.residues, rows.residues]),
+        due_key=due_key,
+        due_row=due_row,
+        route_key=route_key,
+        route_row=route_row,
+        scratch_s=np.zeros(2 * count),
+    )
