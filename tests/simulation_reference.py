@@ -50,8 +50,9 @@ class Engine:
     lookahead_iterations: Literal[0, 1] = 1
 
 
-Decide = Callable[[float, float | None, int, list[float]], int]
-"""(time, datapoint, desired until now, when each pending or serving instance comes or came into service) -> desired."""
+Decide = Callable[[float, float | None, int, list[float], int], int]
+"""(time, datapoint, desired until now, when each pending or serving instance comes or came into service, how many
+drain) -> desired."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +144,6 @@ class Replica:
             self.follows = False
             return None
         self.started = now
-        self.iterations += 1
         return now + self._seconds()
 
     def end(self, now: float) -> list[Request]:
@@ -167,6 +167,7 @@ class Replica:
             request.blocks = 0
         self.batch = []
         self.follows = True
+        self.iterations += 1
         return finished
 
     def _take(self, until: float) -> None:
@@ -461,7 +462,8 @@ class Simulation:
             replica.busy_in_minute = 0.0
         if self.fleet.decide is not None:
             since = [one.serves_from for one in self._all("pending", "in service")]
-            self.desired = self.fleet.decide(self.now, datapoints[self.fleet.metric], self.desired, since)
+            datapoint = datapoints[self.fleet.metric]
+            self.desired = self.fleet.decide(self.now, datapoint, self.desired, since, len(leaving))
         minute = Minute(
             time_s=self.now,
             desired=self.desired,
