@@ -39,6 +39,13 @@ def first_boundary_from(row, time_s):  # type: ignore[no-untyped-def]
     return iteration
 
 
+@part
+def completed_by(row, time_s):  # type: ignore[no-untyped-def]
+    """How many iterations of the segment have ended at `time_s`, before the segment's end."""
+    iteration = first_boundary_from(row, time_s)
+    return iteration if boundary(row, iteration) == time_s else iteration - 1
+
+
 @inlined
 def blocks_of(tokens, engine):  # type: ignore[no-untyped-def]
     """Blocks that hold so many tokens."""

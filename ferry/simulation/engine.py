@@ -76,6 +76,7 @@ def simulate(workload: Workload, replica: ReplicaSettings, fleet: FleetSettings,
     instances = np.zeros(room, LAUNCHED)
     periods = np.zeros(int(workload.arrival_s[-1] / PERIOD_S) + 60, PERIOD)
     counters = np.zeros(1, FLEET)
+    counters["last_routed"] = NOBODY
     counters["desired"] = fleet.initial_instances
     counters["open_requests"] = len(workload)
     engine, settings = _engine(replica), _settings(fleet)

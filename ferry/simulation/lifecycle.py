@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ferry.simulation.batching import enqueue, shorten
+from ferry.simulation.batching import completed_by, enqueue, shorten
 from ferry.simulation.compiled import inlined, part
 from ferry.simulation.fleet import SPOT_NOTICE_S
 from ferry.simulation.state import (
@@ -55,6 +55,7 @@ def assign(request, now_s, fleet, rows, requests, engine, settings):  # type: ig
         row.is_idle = 0
         row.starting = 1
         row.end_s = now_s
+        row.last_start_s = now_s  # what comes at the same time is seen, too
         update(rows.due_key, rows.due_row, index, np.nextafter(now_s, NEVER))
     elif row.starting:
         if engine.lookahead and now_s > row.last_start_s:
@@ -122,6 +123,7 @@ def take_back(index, now_s, fleet, rows, requests):  # type: ignore[no-untyped-d
     row = rows.state[index]
     if not row.is_idle and not row.starting:
         row.busy_s += now_s - row.started_s
+        fleet.iterations += completed_by(row, now_s)
     running = rows.finishing[index]
     count = row.decoding
     for entry in range(count):

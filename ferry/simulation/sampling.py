@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ferry.simulation.batching import blocks_of, boundary, decoding_blocks, first_boundary_from
+from ferry.simulation.batching import blocks_of, completed_by, decoding_blocks
 from ferry.simulation.compiled import part
 from ferry.simulation.state import DRAINING, IN_SERVICE, NOBODY, PENDING
 
@@ -17,10 +17,7 @@ METRICS = ("load", "kv_use", "utilisation")
 @part
 def used_blocks(row, is_running, now_s, prompts, residues, requests, engine):  # type: ignore[no-untyped-def]
     """Blocks that the batch holds at `now_s`, with those of the iteration in flight."""
-    steps = 0
-    if is_running:
-        iteration = first_boundary_from(row, now_s)
-        steps = iteration + 1 if boundary(row, iteration) == now_s else iteration
+    steps = completed_by(row, now_s) + 1 if is_running else 0
     used = decoding_blocks(row, residues, steps, engine)
     for index in range(row.ending_prompts):
         request = prompts[index]
