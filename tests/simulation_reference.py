@@ -70,6 +70,7 @@ class Fleet:
     on_demand_base: int = 0
     spot_share: float = 0.0
     spot_interruptions_s: Sequence[float] = ()
+    spot_interruption_slots: Sequence[int] | None = None
 
 
 @dataclass(eq=False)
@@ -299,8 +300,10 @@ class Simulation:
             self._enter_service(self._launch(at_once=True))
         for request in self.requests:
             self._at(request.arrival, ARRIVAL, partial(self._arrive, request))
-        for time in self.fleet.spot_interruptions_s:
-            self._at(time, LIFECYCLE, self._interrupt)
+        times = self.fleet.spot_interruptions_s
+        slots = self.fleet.spot_interruption_slots
+        for time, slot in zip(times, [0] * len(times) if slots is None else slots, strict=True):
+            self._at(time, LIFECYCLE, partial(self._interrupt, slot))
         self._at(MINUTE, SAMPLE, self._minute)
         while self.left:
             time, _, _, action = heapq.heappop(self.queue)
@@ -394,7 +397,7 @@ class Simulation:
     def _next_is_spot(self) -> bool:
         """A base on demand and a share of the rest, rounded in favour of on demand."""
         base = min(self.fleet.on_demand_base, self.desired)
-        wanted = base + math.ceil((self.desired - base) * (1 - self.fleet.spot_share))
+        wanted = base + math.ceil((self.desired - base) * (1 - self.fleet.spot_share) - 1e-9)
         return sum(not one.spot for one in self._all("pending", "in service")) >= wanted
 
     def _enter_service(self, replica: Replica) -> None:
@@ -427,10 +430,10 @@ class Simulation:
         replica.state = "gone"
         replica.gone = self.now
 
-    def _interrupt(self) -> None:
+    def _interrupt(self, slot: int) -> None:
         spot = [replica for replica in self._all("in service") if replica.spot]
-        if spot:
-            self._drain(spot[0], SPOT_NOTICE_S)
+        if slot < len(spot):
+            self._drain(spot[slot], SPOT_NOTICE_S)
             self._scale()
 
     # Each minute

@@ -162,6 +162,7 @@ def _settings(fleet: FleetSettings) -> Settings:
         on_demand_base=fleet.on_demand_base,
         spot_share=float(fleet.spot_share),
         notices_s=fleet.spot_interruptions_s,
+        notice_slots=fleet.spot_interruption_slots,
     )
 
 

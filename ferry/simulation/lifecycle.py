@@ -183,15 +183,20 @@ def newest(phase, rows):  # type: ignore[no-untyped-def]
 
 
 @part
-def oldest_spot(rows, instances):  # type: ignore[no-untyped-def]
-    """Row of the Spot instance in service of the lowest id, or NOBODY."""
-    found = NOBODY
-    for index in range(len(rows.state)):
-        row = rows.state[index]
-        if row.phase == IN_SERVICE and instances[row.instance].is_spot:
-            if found == NOBODY or row.instance < rows.state[found].instance:
-                found = index
-    return found
+def spot_in_service(slot, rows, instances):  # type: ignore[no-untyped-def]
+    """Row of the Spot instance in service that has `slot` older ones beside it, or NOBODY."""
+    newest_passed = NOBODY
+    while True:
+        found = NOBODY
+        for index in range(len(rows.state)):
+            row = rows.state[index]
+            if row.phase == IN_SERVICE and instances[row.instance].is_spot and row.instance > newest_passed:
+                if found == NOBODY or row.instance < rows.state[found].instance:
+                    found = index
+        if found == NOBODY or slot == 0:
+            return found
+        newest_passed = rows.state[found].instance
+        slot -= 1
 
 
 @part
@@ -211,8 +216,8 @@ def change_phases(now_s, fleet, rows, requests, instances, engine, settings):  #
         end_instance(index, now_s, fleet, rows, instances)
         assign_waiting(now_s, fleet, rows, requests, engine, settings)
     while fleet.notices_given < len(settings.notices_s) and settings.notices_s[fleet.notices_given] <= now_s:
+        index = spot_in_service(settings.notice_slots[fleet.notices_given], rows, instances)
         fleet.notices_given += 1
-        index = oldest_spot(rows, instances)
         if index != NOBODY:
             drain(index, now_s, SPOT_NOTICE_S, fleet, rows, instances)
 

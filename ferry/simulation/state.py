@@ -152,6 +152,7 @@ class Settings(NamedTuple):
     on_demand_base: int
     spot_share: float
     notices_s: NDArray[np.float64]
+    notice_slots: NDArray[np.int32]
 
 
 class Engine(NamedTuple):
