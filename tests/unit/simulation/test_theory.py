@@ -15,7 +15,7 @@ from ferry.simulation.replica import ReplicaSettings
 from ferry.simulation.result import Result
 from ferry.simulation.workload import Workload
 
-COUNT = 200_000
+COUNT = 500_000
 STEPS = 200
 """Iterations of a mean service of 1 s."""
 BATCHES = 40
