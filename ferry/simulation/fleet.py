@@ -21,6 +21,10 @@ def _none() -> Floats:
     return np.empty(0)
 
 
+def _all_oldest() -> Integers:
+    return np.empty(0, np.int32)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FleetSettings:
     """One engine an instance. The initial instances are in service at 0 s.
@@ -33,8 +37,8 @@ class FleetSettings:
     on_demand_base:          instances that are always on-demand; above them, a share of `spot_share` (0 … 1) is Spot,
                              rounded in favour of on-demand (OnDemandBaseCapacity, OnDemandPercentageAboveBaseCapacity)
     spot_interruptions_s:    float64[any], ascending: when Spot instances are interrupted, with two minutes' notice
-    spot_interruption_slots: int32[same] or None (0 everywhere): slot s interrupts the s-th oldest Spot instance that is
-                             in service (0 the oldest), and nothing when there are not that many
+    spot_interruption_slots: int32[same], 0 everywhere if not given: slot s interrupts the s-th oldest Spot instance in
+                             service (0 the oldest), and nothing when there are not that many
 
     Raises InvalidField.
     """
@@ -48,7 +52,7 @@ class FleetSettings:
     on_demand_base: int = 0
     spot_share: float = 0.0
     spot_interruptions_s: Floats = field(default_factory=_none)
-    spot_interruption_slots: Integers | None = None
+    spot_interruption_slots: Integers = field(default_factory=_all_oldest)
 
     def __post_init__(self) -> None:
         if self.routing not in get_args(Routing):
@@ -66,7 +70,7 @@ class FleetSettings:
         if times.ndim != 1 or not np.isfinite(times).all() or (np.diff(times) < 0).any():
             raise InvalidField("fleet: spot_interruptions_s must be finite times in ascending order")
         slots = self.spot_interruption_slots
-        slots = np.zeros(len(times), np.int32) if slots is None else np.ascontiguousarray(slots, dtype=np.int32)
+        slots = np.ascontiguousarray(slots, dtype=np.int32) if len(slots) else np.zeros(len(times), np.int32)
         if slots.shape != times.shape or (slots < 0).any():
             raise InvalidField(
                 f"fleet: spot_interruption_slots must be {len(times)} numbers of at least 0, one for each interruption"

@@ -17,11 +17,18 @@ from ferry.simulation.state import (
     NOBODY,
     PENDING,
     UNROUTABLE,
+    Engine,
+    Record,
+    Records,
+    Requests,
+    Rows,
+    Settings,
 )
 from ferry.simulation.tournament import update
 
+
 @part
-def next_in_turn(fleet, rows):  # type: ignore[no-untyped-def]
+def next_in_turn(fleet: Record, rows: Rows) -> int:
     """Row of the instance in service whose id follows the last one used, else of the lowest id."""
     following = NOBODY
     lowest = NOBODY
@@ -31,9 +38,7 @@ def next_in_turn(fleet, rows):  # type: ignore[no-untyped-def]
             continue
         if lowest == NOBODY or row.instance < rows.state[lowest].instance:
             lowest = index
-        if row.instance > fleet.last_routed and (
-            following == NOBODY or row.instance < rows.state[following].instance
-        ):
+        if row.instance > fleet.last_routed and (following == NOBODY or row.instance < rows.state[following].instance):
             following = index
     chosen = lowest if following == NOBODY else following
     fleet.last_routed = rows.state[chosen].instance
@@ -41,7 +46,9 @@ def next_in_turn(fleet, rows):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def assign(request, now_s, fleet, rows, requests, engine, settings):  # type: ignore[no-untyped-def]
+def assign(
+    request: int, now_s: float, fleet: Record, rows: Rows, requests: Requests, engine: Engine, settings: Settings
+) -> None:
     """Give a request to an instance in service, or let it wait at the gateway."""
     if fleet.in_service == 0:
         enqueue(fleet, requests, request)
@@ -65,7 +72,9 @@ def assign(request, now_s, fleet, rows, requests, engine, settings):  # type: ig
 
 
 @part
-def assign_waiting(now_s, fleet, rows, requests, engine, settings):  # type: ignore[no-untyped-def]
+def assign_waiting(
+    now_s: float, fleet: Record, rows: Rows, requests: Requests, engine: Engine, settings: Settings
+) -> None:
     """Give out what waits at the gateway, in its order."""
     while fleet.waiting > 0 and fleet.in_service > 0:
         request = fleet.head
@@ -75,7 +84,7 @@ def assign_waiting(now_s, fleet, rows, requests, engine, settings):  # type: ign
 
 
 @part
-def end_instance(index, now_s, fleet, rows, instances):  # type: ignore[no-untyped-def]
+def end_instance(index: int, now_s: float, fleet: Record, rows: Rows, instances: Records) -> None:
     """The instance is gone; its row is free."""
     row = rows.state[index]
     if row.phase == PENDING:
@@ -93,7 +102,7 @@ def end_instance(index, now_s, fleet, rows, instances):  # type: ignore[no-untyp
 
 
 @part
-def enter_service(index, now_s, fleet, rows, instances):  # type: ignore[no-untyped-def]
+def enter_service(index: int, now_s: float, fleet: Record, rows: Rows, instances: Records) -> None:
     """A pending instance takes requests from now on."""
     row = rows.state[index]
     row.phase = IN_SERVICE
@@ -104,7 +113,7 @@ def enter_service(index, now_s, fleet, rows, instances):  # type: ignore[no-unty
 
 
 @part
-def drain(index, now_s, delay_s, fleet, rows, instances):  # type: ignore[no-untyped-def]
+def drain(index: int, now_s: float, delay_s: float, fleet: Record, rows: Rows, instances: Records) -> None:
     """An instance in service takes no more requests, and ends when its last is finished, or after `delay_s`."""
     row = rows.state[index]
     if row.outstanding == 0:
@@ -118,7 +127,7 @@ def drain(index, now_s, delay_s, fleet, rows, instances):  # type: ignore[no-unt
 
 
 @part
-def take_back(index, now_s, fleet, rows, requests):  # type: ignore[no-untyped-def]
+def take_back(index: int, now_s: float, fleet: Record, rows: Rows, requests: Requests) -> None:
     """End the iteration in flight without result, and let the instance's requests wait at the gateway to begin anew."""
     row = rows.state[index]
     if not row.is_idle and not row.starting:
@@ -151,7 +160,7 @@ def take_back(index, now_s, fleet, rows, requests):  # type: ignore[no-untyped-d
 
 
 @part
-def begin_anew(request, fleet, requests):  # type: ignore[no-untyped-def]
+def begin_anew(request: int, fleet: Record, requests: Requests) -> None:
     """Let a request wait at the gateway as if it had just come; it is counted as a retry."""
     requests.generated[request] = 0
     requests.cached_tokens[request] = 0
@@ -160,7 +169,7 @@ def begin_anew(request, fleet, requests):  # type: ignore[no-untyped-def]
 
 
 @part
-def row_of(phase, until_s, rows):  # type: ignore[no-untyped-def]
+def row_of(phase: int, until_s: float, rows: Rows) -> int:
     """Row of the instance of the lowest id in `phase` whose time has come, or NOBODY."""
     found = NOBODY
     for index in range(len(rows.state)):
@@ -172,7 +181,7 @@ def row_of(phase, until_s, rows):  # type: ignore[no-untyped-def]
 
 
 @part
-def newest(phase, rows):  # type: ignore[no-untyped-def]
+def newest(phase: int, rows: Rows) -> int:
     """Row of the instance of the highest id in `phase`; there is one."""
     found = NOBODY
     for index in range(len(rows.state)):
@@ -183,16 +192,16 @@ def newest(phase, rows):  # type: ignore[no-untyped-def]
 
 
 @part
-def spot_in_service(slot, rows, instances):  # type: ignore[no-untyped-def]
+def spot_in_service(slot: int, rows: Rows, instances: Records) -> int:
     """Row of the Spot instance in service that has `slot` older ones beside it, or NOBODY."""
     newest_passed = NOBODY
     while True:
         found = NOBODY
         for index in range(len(rows.state)):
             row = rows.state[index]
-            if row.phase == IN_SERVICE and instances[row.instance].is_spot and row.instance > newest_passed:
-                if found == NOBODY or row.instance < rows.state[found].instance:
-                    found = index
+            is_next = row.phase == IN_SERVICE and instances[row.instance].is_spot and row.instance > newest_passed
+            if is_next and (found == NOBODY or row.instance < rows.state[found].instance):
+                found = index
         if found == NOBODY or slot == 0:
             return found
         newest_passed = rows.state[found].instance
@@ -200,7 +209,9 @@ def spot_in_service(slot, rows, instances):  # type: ignore[no-untyped-def]
 
 
 @part
-def change_phases(now_s, fleet, rows, requests, instances, engine, settings):  # type: ignore[no-untyped-def]
+def change_phases(
+    now_s: float, fleet: Record, rows: Rows, requests: Requests, instances: Records, engine: Engine, settings: Settings
+) -> None:
     """What is due: into service, ends of draining, Spot notices; each by id."""
     while True:
         index = row_of(PENDING, now_s, rows)
@@ -223,7 +234,7 @@ def change_phases(now_s, fleet, rows, requests, instances, engine, settings):  #
 
 
 @part
-def next_change(fleet, rows, settings):  # type: ignore[no-untyped-def]
+def next_change(fleet: Record, rows: Rows, settings: Settings) -> float:
     """When `change_phases` has something to do next, in s."""
     time_s = NEVER
     for index in range(len(rows.state)):
@@ -236,7 +247,7 @@ def next_change(fleet, rows, settings):  # type: ignore[no-untyped-def]
 
 
 @part
-def is_next_on_demand(fleet, rows, instances, settings):  # type: ignore[no-untyped-def]
+def is_next_on_demand(fleet: Record, rows: Rows, instances: Records, settings: Settings) -> bool:
     """Whether the group launches an on-demand instance next."""
     base = min(settings.on_demand_base, fleet.desired)
     wanted = base + math.ceil((fleet.desired - base) * (1.0 - settings.spot_share) - 1e-9)
@@ -245,11 +256,11 @@ def is_next_on_demand(fleet, rows, instances, settings):  # type: ignore[no-unty
         row = rows.state[index]
         if (row.phase == PENDING or row.phase == IN_SERVICE) and not instances[row.instance].is_spot:
             have += 1
-    return have < wanted
+    return bool(have < wanted)
 
 
 @part
-def launch(now_s, fleet, rows, instances, settings):  # type: ignore[no-untyped-def]
+def launch(now_s: float, fleet: Record, rows: Rows, instances: Records, settings: Settings) -> bool:
     """Launch one instance. Returns False, and does nothing, when there is no room for it in the arrays."""
     index = 0
     while index < len(rows.state) and rows.state[index].phase != EMPTY:
@@ -299,7 +310,7 @@ def launch(now_s, fleet, rows, instances, settings):  # type: ignore[no-untyped-
 
 
 @part
-def reach_desired(now_s, fleet, rows, instances, settings):  # type: ignore[no-untyped-def]
+def reach_desired(now_s: float, fleet: Record, rows: Rows, instances: Records, settings: Settings) -> bool:
     """Launch or end instances until as many as desired are pending and in service.
 
     Returns False when the arrays have no room for another instance: with larger ones, it goes on.

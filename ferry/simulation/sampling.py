@@ -6,7 +6,8 @@ import numpy as np
 
 from ferry.simulation.batching import blocks_of, completed_by, decoding_blocks
 from ferry.simulation.compiled import part
-from ferry.simulation.state import DRAINING, IN_SERVICE, NOBODY, PENDING
+from ferry.simulation.state import DRAINING, IN_SERVICE, NOBODY, PENDING, Engine, Record, Records, Requests, Rows
+from ferry.simulation.workload import Floats, Integers
 
 PERIOD_S = 60.0
 """CloudWatch's period of one minute; a datapoint is the sample at its end."""
@@ -15,7 +16,15 @@ METRICS = ("load", "kv_use", "utilisation")
 
 
 @part
-def used_blocks(row, is_running, now_s, prompts, residues, requests, engine):  # type: ignore[no-untyped-def]
+def used_blocks(
+    row: Record,
+    is_running: bool,
+    now_s: float,
+    prompts: Integers,
+    residues: Integers,
+    requests: Requests,
+    engine: Engine,
+) -> int:
     """Blocks that the batch holds at `now_s`, with those of the iteration in flight."""
     steps = completed_by(row, now_s) + 1 if is_running else 0
     used = decoding_blocks(row, residues, steps, engine)
@@ -28,7 +37,7 @@ def used_blocks(row, is_running, now_s, prompts, residues, requests, engine):  #
 
 
 @part
-def sample(period, now_s, fleet, rows, requests, engine):  # type: ignore[no-untyped-def]
+def sample(period: Record, now_s: float, fleet: Record, rows: Rows, requests: Requests, engine: Engine) -> None:
     """Fill one entry of the periods, but for `desired`."""
     running = 0
     waiting = 0
@@ -65,7 +74,7 @@ def sample(period, now_s, fleet, rows, requests, engine):  # type: ignore[no-unt
 
 
 @part
-def service_times(times, fleet, rows, instances):  # type: ignore[no-untyped-def]
+def service_times(times: Floats, fleet: Record, rows: Rows, instances: Records) -> Floats:
     """float64[pending + in service], in `times`: when each of these instances comes or came into service, in s."""
     count = 0
     for index in range(len(rows.state)):

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferry.simulation.compiled import inlined
+from ferry.simulation.workload import Integers
 
 
-def tournament(keys: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int32]]:
+def tournament(keys: NDArray[Any]) -> tuple[NDArray[Any], Integers]:
     """Keys and leaves of all nodes, two arrays of 2 len(keys); those of node 0 mean nothing."""
     count = len(keys)
     key = np.concatenate([keys, keys])
@@ -26,7 +27,7 @@ def tournament(keys: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int32]]:
 
 
 @inlined
-def update(key, leaf, changed, value):  # type: ignore[no-untyped-def]
+def update(key: NDArray[Any], leaf: Integers, changed: int, value: Any) -> None:
     """Give the leaf `changed` the key `value`."""
     node = changed + (len(key) >> 1)
     best = changed
