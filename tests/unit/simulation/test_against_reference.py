@@ -159,14 +159,15 @@ CASES = {
         scaling(metric="utilisation"),
     ),
     "Spot instances are lost": Case(
-        requests(200, 400, seed=14, output_mean=600),
+        requests(200, 400, seed=14, output_mean=900),
         replica(iteration_time=SLOW, max_sequences=8),
         FleetSettings(
             initial_instances=3,
             start_s=100,
             on_demand_base=1,
             spot_share=1,
-            spot_interruptions_s=np.array([50.0, 60.0, 200.0, 201.0]),
+            spot_interruptions_s=np.array([50.0, 60.0, 60.0, 200.0, 201.0]),
+            spot_interruption_slots=np.array([1, 0, 5, 0, 1]),
         ),
     ),
     "all instances are lost": Case(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ferry.errors import InvalidField, UnreadableInput
+from ferry.simulation import calibration
 from ferry.simulation.calibration import (
     Calibration,
     calibrate,
@@ -95,16 +96,24 @@ def test_the_held_out_half_decides_nothing() -> None:
     assert errors(fits[0], "held out") != errors(fits[1], "held out")
 
 
-def errors(calibration: Calibration, part: str) -> list[CalibrationError]:
-    return [error for error in calibration.errors if error.part == part]
+def errors(found: Calibration, part: str) -> list[CalibrationError]:
+    return [error for error in found.errors if error.part == part]
 
 
+@pytest.fixture
+def few_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each size of the cache that is tried costs a fit."""
+    monkeypatch.setattr(calibration, "CACHE_FACTORS", (0.85, 1.15))
+
+
+@pytest.mark.usefixtures("few_sizes")
 def test_a_cache_that_is_smaller_than_estimated_is_found_out() -> None:
     measured = served(workload(200, 20), replica(TRUE, kv_blocks=3000))
     found = calibrate_with_unknown_cache(measured, replica(WRONG, kv_blocks=3500))
     assert found.kv_blocks == pytest.approx(3000, rel=0.06)
 
 
+@pytest.mark.usefixtures("few_sizes")
 def test_a_cache_that_never_fills_stays_as_estimated() -> None:
     measured = served(workload(40, 30), replica(TRUE))
     assert calibrate_with_unknown_cache(measured, replica(WRONG, kv_blocks=30_000)).kv_blocks == 30_000
