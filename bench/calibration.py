@@ -63,6 +63,10 @@ def main() -> None:
     parser.add_argument("--config", type=Path, help="config.json of the run's model, where MODELS does not have it")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    for path in (options.run, TRACES / "splitwise-sim"):
+        if not path.is_dir():
+            print(f"{path}: not on this machine; calibration is left out")
+            return
     run = measured_run(options.run, options.config)
     low_load = batches(TRACES / "splitwise-sim" / "perf_model.csv")
     if options.json:
