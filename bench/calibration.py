@@ -29,7 +29,7 @@ from ferry.catalog.instance_types import InstanceType
 from ferry.planning.iteration_time import iteration_time
 from ferry.planning.memory import Misfit, fit
 from ferry.planning.roofline import Roofline, Tokens
-from ferry.simulation.calibration import calibrate, errors_without_fit
+from ferry.simulation.calibration import calibrate, calibrate_with_unknown_cache, errors_without_fit
 from ferry.simulation.calibration_errors import CalibrationError
 from ferry.simulation.calibration_start import start_from
 from ferry.simulation.engine import simulate
@@ -63,6 +63,10 @@ def main() -> None:
     parser.add_argument("--config", type=Path, help="config.json of the run's model, where MODELS does not have it")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    for path in (options.run, TRACES / "splitwise-sim"):
+        if not path.is_dir():
+            print(f"{path}: not on this machine; calibration is left out")
+            return
     run = measured_run(options.run, options.config)
     low_load = batches(TRACES / "splitwise-sim" / "perf_model.csv")
     if options.json:
@@ -113,10 +117,12 @@ def measured_run(folder: Path, config: Path | None) -> dict[str, Any]:
         )
         alone = errors_without_fit(measured, replica)
     started = time.perf_counter()
-    calibration = calibrate(measured, replica)
+    calibration = calibrate_with_unknown_cache(measured, replica)
     return {
         "seconds": time.perf_counter() - started,
         "iteration_time": asdict(calibration.iteration_time),
+        "kv_blocks": calibration.kv_blocks,
+        "kv_blocks_estimated": replica.kv_blocks,
         "start": asdict(replica.iteration_time),
         "hardware_alone": [row(error) | {"part": "hardware"} for error in alone],
         "calibrated": [row(error) for error in calibration.errors],

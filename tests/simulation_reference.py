@@ -50,8 +50,9 @@ class Engine:
     lookahead_iterations: Literal[0, 1] = 1
 
 
-Decide = Callable[[float, float | None, int, list[float]], int]
-"""(time, datapoint, desired until now, when each pending or serving instance comes or came into service) -> desired."""
+Decide = Callable[[float, float | None, int, list[float], int], int]
+"""(time, datapoint, desired until now, when each pending or serving instance comes or came into service, how many
+drain) -> desired."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,7 @@ class Fleet:
     on_demand_base: int = 0
     spot_share: float = 0.0
     spot_interruptions_s: Sequence[float] = ()
+    spot_interruption_slots: Sequence[int] | None = None
 
 
 @dataclass(eq=False)
@@ -143,7 +145,6 @@ class Replica:
             self.follows = False
             return None
         self.started = now
-        self.iterations += 1
         return now + self._seconds()
 
     def end(self, now: float) -> list[Request]:
@@ -167,6 +168,7 @@ class Replica:
             request.blocks = 0
         self.batch = []
         self.follows = True
+        self.iterations += 1
         return finished
 
     def _take(self, until: float) -> None:
@@ -298,8 +300,10 @@ class Simulation:
             self._enter_service(self._launch(at_once=True))
         for request in self.requests:
             self._at(request.arrival, ARRIVAL, partial(self._arrive, request))
-        for time in self.fleet.spot_interruptions_s:
-            self._at(time, LIFECYCLE, self._interrupt)
+        times = self.fleet.spot_interruptions_s
+        slots = self.fleet.spot_interruption_slots
+        for time, slot in zip(times, [0] * len(times) if slots is None else slots, strict=True):
+            self._at(time, LIFECYCLE, partial(self._interrupt, slot))
         self._at(MINUTE, SAMPLE, self._minute)
         while self.left:
             time, _, _, action = heapq.heappop(self.queue)
@@ -393,7 +397,7 @@ class Simulation:
     def _next_is_spot(self) -> bool:
         """A base on demand and a share of the rest, rounded in favour of on demand."""
         base = min(self.fleet.on_demand_base, self.desired)
-        wanted = base + math.ceil((self.desired - base) * (1 - self.fleet.spot_share))
+        wanted = base + math.ceil((self.desired - base) * (1 - self.fleet.spot_share) - 1e-9)
         return sum(not one.spot for one in self._all("pending", "in service")) >= wanted
 
     def _enter_service(self, replica: Replica) -> None:
@@ -426,10 +430,10 @@ class Simulation:
         replica.state = "gone"
         replica.gone = self.now
 
-    def _interrupt(self) -> None:
+    def _interrupt(self, slot: int) -> None:
         spot = [replica for replica in self._all("in service") if replica.spot]
-        if spot:
-            self._drain(spot[0], SPOT_NOTICE_S)
+        if slot < len(spot):
+            self._drain(spot[slot], SPOT_NOTICE_S)
             self._scale()
 
     # Each minute
@@ -461,7 +465,8 @@ class Simulation:
             replica.busy_in_minute = 0.0
         if self.fleet.decide is not None:
             since = [one.serves_from for one in self._all("pending", "in service")]
-            self.desired = self.fleet.decide(self.now, datapoints[self.fleet.metric], self.desired, since)
+            datapoint = datapoints[self.fleet.metric]
+            self.desired = self.fleet.decide(self.now, datapoint, self.desired, since, len(leaving))
         minute = Minute(
             time_s=self.now,
             desired=self.desired,

@@ -13,22 +13,27 @@ import math
 import numpy as np
 
 from ferry.simulation.compiled import inlined, part
-from ferry.simulation.state import NEVER, NOBODY
+from ferry.simulation.state import NEVER, NOBODY, Engine, Entries, Record, Requests
+from ferry.simulation.workload import Integers
+
+LAST = np.iinfo(np.int64).max
+"""An entry that is behind all others of a heap."""
 
 
 @inlined
-def boundary(row, iteration):  # type: ignore[no-untyped-def]
+def boundary(row: Record, iteration: int) -> float:
     """When iteration `iteration` of the segment starts, in s; that of `iterations` is its end."""
-    return row.started_s + iteration * row.step_s + iteration * (iteration - 1) * row.growth_s
+    start_s: float = row.started_s + iteration * row.step_s + iteration * (iteration - 1) * row.growth_s
+    return start_s
 
 
 @inlined
-def first_boundary_from(row, time_s):  # type: ignore[no-untyped-def]
+def first_boundary_from(row: Record, time_s: float) -> int:
     """The first iteration of the segment that starts at `time_s` or later."""
     passed = time_s - row.started_s
     linear = row.step_s - row.growth_s
     root = 2.0 * passed / (linear + math.sqrt(linear * linear + 4.0 * row.growth_s * passed))
-    iteration = np.int64(root)
+    iteration = int(root)
     while iteration > 0 and boundary(row, iteration - 1) >= time_s:  # the root is rounded
         iteration -= 1
     while boundary(row, iteration) < time_s:
@@ -36,28 +41,36 @@ def first_boundary_from(row, time_s):  # type: ignore[no-untyped-def]
     return iteration
 
 
+@part
+def completed_by(row: Record, time_s: float) -> int:
+    """How many iterations of the segment have ended at `time_s`, before the segment's end."""
+    iteration = first_boundary_from(row, time_s)
+    return iteration if boundary(row, iteration) == time_s else iteration - 1
+
+
 @inlined
-def blocks_of(tokens, engine):  # type: ignore[no-untyped-def]
+def blocks_of(tokens: int, engine: Engine) -> int:
     """Blocks that hold so many tokens."""
     return (tokens + (1 << engine.block_shift) - 1) >> engine.block_shift
 
 
 @part
-def decoding_blocks(row, residues, steps, engine):  # type: ignore[no-untyped-def]
+def decoding_blocks(row: Record, residues: Integers, steps: int, engine: Engine) -> int:
     """Blocks that the decoding requests hold after `steps` more iterations."""
     mask = (1 << engine.block_shift) - 1
     padding = 0
     for residue in range(mask + 1):
         padding += residues[residue] * (-(residue + row.done + steps) & mask)
-    return (row.computed + row.decoding * steps + padding) >> engine.block_shift
+    blocks: int = (row.computed + row.decoding * steps + padding) >> engine.block_shift
+    return blocks
 
 
 @part
-def steps_that_fit(row, residues, engine):  # type: ignore[no-untyped-def]
+def steps_that_fit(row: Record, residues: Integers, engine: Engine) -> int:
     """How many iterations of pure decoding the KV cache has blocks for."""
     mask = (1 << engine.block_shift) - 1
     free = engine.kv_blocks - decoding_blocks(row, residues, 0, engine)
-    steps = (free // row.decoding) << engine.block_shift
+    steps: int = (free // row.decoding) << engine.block_shift
     free %= row.decoding
     while True:
         free -= residues[-(row.done + steps) & mask]
@@ -67,7 +80,7 @@ def steps_that_fit(row, residues, engine):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def push_finishing(heap, count, entry):  # type: ignore[no-untyped-def]
+def push_finishing(heap: Entries, count: int, entry: int) -> None:
     """Add an entry to a binary heap of `count`."""
     at = count
     while at > 0:
@@ -80,26 +93,25 @@ def push_finishing(heap, count, entry):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def pop_finishing(heap, count):  # type: ignore[no-untyped-def]
-    """Take the least entry out of a binary heap of `count`."""
-    entry = heap[count - 1]
+def pop_finishing(heap: Entries, count: int) -> None:
+    """Take the least entry out of a binary heap of `count`; its place is then behind the heap's end."""
     last = count - 1
+    entry = heap[last]
+    heap[last] = LAST  # so that each child within the heap has a sibling
     at = 0
-    while True:
-        child = 2 * at + 1
-        if child >= last:
-            break
-        if child + 1 < last and heap[child + 1] < heap[child]:
-            child += 1
+    child = 1
+    while child < last:
+        child += heap[child + 1] < heap[child]
         if heap[child] >= entry:
             break
         heap[at] = heap[child]
         at = child
-    heap[at] = entry
+        child = 2 * at + 1
+    heap[at] = entry if last > 0 else LAST
 
 
 @inlined
-def enqueue(row, requests, request):  # type: ignore[no-untyped-def]
+def enqueue(row: Record, requests: Requests, request: int) -> None:
     """Put a request at the end of the queue."""
     requests.following[request] = NOBODY
     if row.waiting == 0:
@@ -111,7 +123,7 @@ def enqueue(row, requests, request):  # type: ignore[no-untyped-def]
 
 
 @part
-def preempt_last(row, finishing, residues, requests, engine):  # type: ignore[no-untyped-def]
+def preempt_last(row: Record, finishing: Entries, residues: Integers, requests: Requests, engine: Engine) -> None:
     """Take the request that was admitted last out of the batch, and put it at the front of the queue."""
     if row.partial != NOBODY:
         last = row.partial
@@ -141,7 +153,15 @@ def preempt_last(row, finishing, residues, requests, engine):  # type: ignore[no
 
 
 @inlined
-def compose(row, finishing, prompts, residues, requests, engine, now_s):  # type: ignore[no-untyped-def]
+def compose(
+    row: Record,
+    finishing: Entries,
+    prompts: Integers,
+    residues: Integers,
+    requests: Requests,
+    engine: Engine,
+    now_s: float,
+) -> int:
     """Compose the next batch and start its segment at `now_s`. Returns how many requests were preempted.
 
     The segment's end is in row.end_s; NEVER when there is nothing to do.
@@ -223,6 +243,7 @@ def compose(row, finishing, prompts, residues, requests, engine, now_s):  # type
         if sequences > 0:
             break
         if row.waiting == 0:
+            row.is_idle = 1
             row.end_s = NEVER
             row.held_sequences = 0
             row.held_blocks = 0
@@ -238,10 +259,7 @@ def compose(row, finishing, prompts, residues, requests, engine, now_s):  # type
         if is_provisional and row.waiting > 0:
             iterations = 1
         elif row.computed + row.decoding * (iterations + block - 1) > (engine.kv_blocks - row.held_blocks) * block:
-            if row.held_blocks > 0:
-                iterations = 1
-            else:
-                iterations = min(iterations, steps_that_fit(row, residues, engine))
+            iterations = 1 if row.held_blocks > 0 else min(iterations, steps_that_fit(row, residues, engine))
     row.unseen = 0
     row.held_sequences = 0
     row.held_blocks = 0
@@ -261,7 +279,7 @@ def compose(row, finishing, prompts, residues, requests, engine, now_s):  # type
 
 
 @inlined
-def shorten(row, requests, engine, time_s):  # type: ignore[no-untyped-def]
+def shorten(row: Record, requests: Requests, engine: Engine, time_s: float) -> bool:
     """After a request came at `time_s` and was put in the queue: end the segment where it can be admitted.
 
     Returns whether the segment's end has changed.
@@ -280,7 +298,9 @@ def shorten(row, requests, engine, time_s):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def end_segment(row, finishing, prompts, residues, requests, engine):  # type: ignore[no-untyped-def]
+def end_segment(
+    row: Record, finishing: Entries, prompts: Integers, residues: Integers, requests: Requests, engine: Engine
+) -> int:
     """Give out the tokens of the segment in flight, which ends now. Returns how many requests finished."""
     mask = (1 << engine.block_shift) - 1
     now_s = row.end_s

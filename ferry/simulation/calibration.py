@@ -46,9 +46,12 @@ PRIOR_WEIGHT = 0.01
 
 It decides only what the measurements leave open: in pure decoding, `fixed` and `weights` cannot be told apart.
 """
-STEPS = (0.1, 0.02)
+CACHE_FACTORS = (0.95, 1.05, 0.9, 1.1, 0.85, 1.15, 0.8, 1.2)
+CACHE_GAIN = 0.98
+"""Another size of the cache has to fit better by 2 %: less is noise."""
+STEPS = (0.3, 0.1, 0.03, 0.01)
 """Steps of finite differences, in logarithms of coefficients. The simulation jumps where an iteration more or less
-fits in, so that a coarse fit comes first."""
+fits in, so that coarse fits, which look over the jumps, come first."""
 EVALUATIONS = 30
 """The most trials of each fit, each with a simulation for each coefficient."""
 
@@ -75,6 +78,10 @@ class Calibration:
     """Fitted coefficients, their errors, and what to be careful with."""
 
     iteration_time: IterationTime
+    kv_blocks: int
+    """With which the fit was made."""
+    misfit: float
+    """Root of the sum of squares that the fit made as small as possible; about the relative error where it fitted."""
     errors: tuple[CalibrationError, ...]
     cautions: tuple[str, ...]
 
@@ -105,15 +112,36 @@ def calibrate(
         single = [_single(times, truth, metric, fitted) for metric in METRICS]
         return np.concatenate([*single, _together(figures_of(times, fitted), wanted)])
 
-    time = _fit(residuals, replica.iteration_time, np.eye(len(NAMES)))
+    time, misfit = _fit(residuals, replica.iteration_time, np.eye(len(NAMES)))
     times = predict(time)
     errors = compare(wanted, figures_of(times, fitted), "fitted")
     errors += compare(figures_of(truth, ~fitted), figures_of(times, ~fitted), "held out")
     return Calibration(
         iteration_time=time,
+        kv_blocks=replica.kv_blocks,
+        misfit=misfit,
         errors=errors,
         cautions=poor(errors) + extrapolated(measured, truth, fitted, replica.max_sequences),
     )
+
+
+def calibrate_with_unknown_cache(
+    measured: MeasuredRequests, replica: ReplicaSettings, *, fitted: NDArray[np.bool_] | None = None
+) -> Calibration:
+    """Like `calibrate`, where `replica.kv_blocks` is an estimate: the size that fits best, of some around it, is taken.
+
+    A cache that is never full tells nothing of its size; the estimate then stays. Raises InvalidField as `calibrate`.
+    """
+    best = calibrate(measured, replica, fitted=fitted)
+    for factor in CACHE_FACTORS:
+        other = replace(replica, kv_blocks=round(replica.kv_blocks * factor))
+        longest = measured.workload.input_tokens + measured.workload.output_tokens
+        if -(-int(longest.max()) // other.block_tokens) > other.kv_blocks:
+            continue
+        trial = calibrate(measured, other, fitted=fitted)
+        if trial.misfit < best.misfit * CACHE_GAIN:
+            best = trial
+    return best
 
 
 def calibrate_to_figures(
@@ -132,10 +160,16 @@ def calibrate_to_figures(
     def predict(time: IterationTime) -> Figures:
         return figures_of(_predict(workload, replica, fleet, time), everything, figures)
 
-    time = _fit(lambda time: _together(predict(time), wanted), replica.iteration_time, GROUPS)
+    time, misfit = _fit(lambda time: _together(predict(time), wanted), replica.iteration_time, GROUPS)
     errors = compare(wanted, predict(time), "fitted")
     caution = "fitted to aggregates of all requests: nothing was held out to check the prediction"
-    return Calibration(iteration_time=time, errors=errors, cautions=(*poor(errors), caution))
+    return Calibration(
+        iteration_time=time,
+        kv_blocks=replica.kv_blocks,
+        misfit=misfit,
+        errors=errors,
+        cautions=(*poor(errors), caution),
+    )
 
 
 def errors_without_fit(
@@ -158,7 +192,9 @@ def _predict(workload: Workload, replica: ReplicaSettings, fleet: FleetSettings,
     return serving_times(workload, result.first_token_s, result.last_token_s)
 
 
-def _fit(residuals: Callable[[IterationTime], Floats], start: IterationTime, groups: Floats) -> IterationTime:
+def _fit(
+    residuals: Callable[[IterationTime], Floats], start: IterationTime, groups: Floats
+) -> tuple[IterationTime, float]:
     """Least squares over logarithms of factors on `start`, one for each row of `groups` (factors x coefficients)."""
     initial = np.array(astuple(start))
     if not (initial > 0).all():
@@ -179,7 +215,7 @@ def _fit(residuals: Callable[[IterationTime], Floats], start: IterationTime, gro
     for step in STEPS:
         options = {"jac": partial(slopes, step), "max_nfev": EVALUATIONS, "xtol": TOLERANCE, "ftol": TOLERANCE}
         factors = least_squares(cost, factors, **options).x
-    return at(factors)
+    return at(factors), float(np.linalg.norm(cost(factors)))
 
 
 def _single(times: ServingTimes, truth: ServingTimes, metric: Metric, part: NDArray[np.bool_]) -> Floats:

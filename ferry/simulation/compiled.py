@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import njit
-from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 from numba.np.arrayobj import make_array
 
+_njit: Any = njit
+_make_array: Any = make_array
+"""numba's annotations know fewer options than it has."""
 OPTIONS = {"nogil": True, "error_model": "numpy"}
 NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """Calls from Python take as long to compile as the function itself, where there are many arrays."""
@@ -25,13 +27,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def inner(function: Function) -> Function:
     """Compile for calls from other compiled functions, and from Python; nothing is cached for it alone."""
-    compiled: Function = njit(**OPTIONS)(function)
+    compiled: Function = _njit(**OPTIONS)(function)
     return compiled
 
 
 def part(function: Function) -> Function:
     """Compile for calls from other compiled functions only."""
-    compiled: Function = njit(**OPTIONS, **NO_WRAPPERS)(function)
+    compiled: Function = _njit(**OPTIONS, **NO_WRAPPERS)(function)
     return compiled
 
 
@@ -46,24 +48,26 @@ def inlined(function: Function) -> Function:
 
     A call that is not inlined passes each array as seven values, which costs more than the call's own work.
     """
-    compiled: Function = njit(forceinline=True, **OPTIONS, **NO_WRAPPERS)(function)
+    compiled: Function = _njit(forceinline=True, **OPTIONS, **NO_WRAPPERS)(function)
     return compiled
 
 
-@intrinsic
-def borrowed(_context, array):  # type: ignore[no-untyped-def]
-    """The array without its reference count, for as long as the caller keeps it.
+def _borrowed(_context: Any, array: Any) -> Any:
 
-    With references to count, each view of an array costs two locked instructions.
-    """
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        view = make_array(signature.return_type)(context, builder, value=arguments[0])
-        view.meminfo = cgutils.get_null_value(view.meminfo.type)
-        view.parent = cgutils.get_null_value(view.parent.type)
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = _make_array(signature.return_type)(context, builder, value=arguments[0])
+        view.meminfo = view.meminfo.type(None)
+        view.parent = view.parent.type(None)
         return view._getvalue()
 
     return array(array), generate
+
+
+borrowed: Any = intrinsic(_borrowed)
+"""The array without its reference count, for as long as the caller keeps it.
+
+With references to count, each view of an array costs two locked instructions.
+"""
 
 
 def entry(function: Function) -> Function:
@@ -72,9 +76,9 @@ def entry(function: Function) -> Function:
     The function must refer to `sources_hash()` as a variable of an outer function: numba's key includes those.
     """
     try:
-        compiled: Function = njit(cache=True, **OPTIONS)(function)
+        compiled: Function = _njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # numba found no folder that it may write to
-        compiled = njit(**OPTIONS)(function)
+        compiled = _njit(**OPTIONS)(function)
     return compiled
 
 

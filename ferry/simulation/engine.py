@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -32,6 +31,7 @@ from ferry.simulation.state import (
     NOBODY,
     PERIOD,
     Engine,
+    Records,
     Requests,
     Rows,
     Settings,
@@ -62,7 +62,9 @@ class Policy(Protocol):
         """float64[any]: what `decide` changes from minute to minute."""
 
 
-def simulate(workload: Workload, replica: ReplicaSettings, fleet: FleetSettings, policy: Policy | None = None) -> Result:
+def simulate(
+    workload: Workload, replica: ReplicaSettings, fleet: FleetSettings, policy: Policy | None = None
+) -> Result:
     """Replay the workload until its last request is finished. Nothing is random: equal inputs give equal results.
 
     Without a policy the number of instances stays as it is (a lost Spot instance is replaced).
@@ -76,6 +78,7 @@ def simulate(workload: Workload, replica: ReplicaSettings, fleet: FleetSettings,
     instances = np.zeros(room, LAUNCHED)
     periods = np.zeros(int(workload.arrival_s[-1] / PERIOD_S) + 60, PERIOD)
     counters = np.zeros(1, FLEET)
+    counters["last_routed"] = NOBODY
     counters["desired"] = fleet.initial_instances
     counters["open_requests"] = len(workload)
     engine, settings = _engine(replica), _settings(fleet)
@@ -98,8 +101,8 @@ def simulate(workload: Workload, replica: ReplicaSettings, fleet: FleetSettings,
             state = doubled(state)
     if outcome == DESERTED:
         raise InvalidField(
-            f"fleet: {counters[0]['waiting']} requests wait at the gateway, no instance is left, and the policy launched "
-            f"none in {PATIENCE_PERIODS // 1440} days after the last arrival; let its minimum be at least 1"
+            f"fleet: {counters[0]['waiting']} requests wait at the gateway, no instance is left, and the policy "
+            f"launched none in {PATIENCE_PERIODS // 1440} days after the last arrival; let its minimum be at least 1"
         )
     return Result(
         workload=workload,
@@ -140,8 +143,14 @@ def _requests(workload: Workload) -> Requests:
 
 def _engine(replica: ReplicaSettings) -> Engine:
     capacity = replica.kv_blocks * replica.block_tokens
+    time = replica.iteration_time
     return Engine(
-        *(float(coefficient) for coefficient in astuple(replica.iteration_time)),
+        fixed=float(time.fixed),
+        weights=float(time.weights),
+        per_token=float(time.per_token),
+        per_sequence=float(time.per_sequence),
+        per_cached_token=float(time.per_cached_token),
+        per_attention_pair=float(time.per_attention_pair),
         max_sequences=replica.max_sequences,
         max_batched_tokens=replica.max_batched_tokens,
         kv_blocks=replica.kv_blocks,
@@ -161,13 +170,23 @@ def _settings(fleet: FleetSettings) -> Settings:
         on_demand_base=fleet.on_demand_base,
         spot_share=float(fleet.spot_share),
         notices_s=fleet.spot_interruptions_s,
+        notice_slots=fleet.spot_interruption_slots,
     )
 
 
 @part
-def _loop(  # type: ignore[no-untyped-def]
-    owned_requests, engine, settings, counters, owned_rows, owned_instances, owned_periods, parameters, policy_state, metric
-):
+def _loop(
+    owned_requests: Requests,
+    engine: Engine,
+    settings: Settings,
+    counters: Records,
+    owned_rows: Rows,
+    owned_instances: Records,
+    owned_periods: Records,
+    parameters: Floats,
+    policy_state: Floats,
+    metric: int,
+) -> int:
     requests = Requests(
         borrowed(owned_requests.arrival_s),
         borrowed(owned_requests.input_tokens),
@@ -187,9 +206,9 @@ def _loop(  # type: ignore[no-untyped-def]
         borrowed(owned_rows.prompts),
         borrowed(owned_rows.residues),
         borrowed(owned_rows.due_key),
-        borrowed(owned_rows.due_winner),
+        borrowed(owned_rows.due_row),
         borrowed(owned_rows.route_key),
-        borrowed(owned_rows.route_winner),
+        borrowed(owned_rows.route_row),
         borrowed(owned_rows.scratch_s),
     )
     instances = borrowed(owned_instances)
@@ -210,8 +229,8 @@ def _loop(  # type: ignore[no-untyped-def]
             now_s = requests.arrival_s[fleet.upcoming]
         fleet.now_s = now_s
         while True:
-            index = rows.due_winner[1]
-            due_s = rows.due_key[index]
+            index = rows.due_row[1]
+            due_s = rows.due_key[1]
             if due_s > now_s:
                 break
             row = rows.state[index]
@@ -227,21 +246,18 @@ def _loop(  # type: ignore[no-untyped-def]
                     fleet.open_requests -= finished
                     fleet.end_s = due_s
                     if row.phase == IN_SERVICE:
-                        rows.route_key[index] -= finished << 32
-                        update(rows.route_key, rows.route_winner, index)
+                        update(rows.route_key, rows.route_row, index, (row.outstanding << 32) | row.instance)
                     elif row.outstanding == 0:
                         end_instance(index, due_s, fleet, rows, instances)
                         continue
                 if due_s == now_s:
                     row.starting = 1
-                    rows.due_key[index] = np.nextafter(due_s, NEVER)
-                    update(rows.due_key, rows.due_winner, index)
+                    update(rows.due_key, rows.due_row, index, np.nextafter(due_s, NEVER))
                     continue
             fleet.preemptions += compose(
                 row, rows.finishing[index], rows.prompts[index], rows.residues[index], requests, engine, due_s
             )
-            rows.due_key[index] = row.end_s
-            update(rows.due_key, rows.due_winner, index)
+            update(rows.due_key, rows.due_row, index, row.end_s)
         if is_arrival:
             request = fleet.upcoming
             fleet.upcoming += 1
@@ -288,13 +304,20 @@ def _compiled_under(sources: str) -> Any:
     """The entry, in a cache that a change of any of this package's sources makes void."""
 
     @entry
-    def run(  # type: ignore[no-untyped-def]
-        requests, engine, settings, fleet, rows, instances, periods, parameters, policy_state, metric
-    ):
+    def run(
+        requests: Requests,
+        engine: Engine,
+        settings: Settings,
+        fleet: Records,
+        rows: Rows,
+        instances: Records,
+        periods: Records,
+        parameters: Floats,
+        policy_state: Floats,
+        metric: int,
+    ) -> int:
         sources  # noqa: B018  (a variable of the outer function is part of numba's key)
-        return _loop(
-            requests, engine, settings, fleet, rows, instances, periods, parameters, policy_state, metric
-        )
+        return _loop(requests, engine, settings, fleet, rows, instances, periods, parameters, policy_state, metric)
 
     return run
 

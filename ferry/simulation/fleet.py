@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ferry.errors import InvalidField
-from ferry.simulation.workload import Floats
+from ferry.simulation.workload import Floats, Integers
 
 Routing = Literal["least_outstanding_requests", "round_robin"]
 
@@ -19,6 +19,10 @@ SPOT_NOTICE_S = 120.0
 
 def _none() -> Floats:
     return np.empty(0)
+
+
+def _all_oldest() -> Integers:
+    return np.empty(0, np.int32)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,8 +36,9 @@ class FleetSettings:
     deregistration_delay_s:  how long an instance that is scaled in may finish its requests (ALB's default: 300 s)
     on_demand_base:          instances that are always on-demand; above them, a share of `spot_share` (0 … 1) is Spot,
                              rounded in favour of on-demand (OnDemandBaseCapacity, OnDemandPercentageAboveBaseCapacity)
-    spot_interruptions_s:    float64[any], ascending: each interrupts the oldest Spot instance in service, with two
-                             minutes' notice
+    spot_interruptions_s:    float64[any], ascending: when Spot instances are interrupted, with two minutes' notice
+    spot_interruption_slots: int32[same], 0 everywhere if not given: slot s interrupts the s-th oldest Spot instance in
+                             service (0 the oldest), and nothing when there are not that many
 
     Raises InvalidField.
     """
@@ -47,6 +52,7 @@ class FleetSettings:
     on_demand_base: int = 0
     spot_share: float = 0.0
     spot_interruptions_s: Floats = field(default_factory=_none)
+    spot_interruption_slots: Integers = field(default_factory=_all_oldest)
 
     def __post_init__(self) -> None:
         if self.routing not in get_args(Routing):
@@ -63,4 +69,11 @@ class FleetSettings:
         times = np.ascontiguousarray(self.spot_interruptions_s, dtype=np.float64)
         if times.ndim != 1 or not np.isfinite(times).all() or (np.diff(times) < 0).any():
             raise InvalidField("fleet: spot_interruptions_s must be finite times in ascending order")
+        slots = self.spot_interruption_slots
+        slots = np.ascontiguousarray(slots, dtype=np.int32) if len(slots) else np.zeros(len(times), np.int32)
+        if slots.shape != times.shape or (slots < 0).any():
+            raise InvalidField(
+                f"fleet: spot_interruption_slots must be {len(times)} numbers of at least 0, one for each interruption"
+            )
         object.__setattr__(self, "spot_interruptions_s", times)
+        object.__setattr__(self, "spot_interruption_slots", slots)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ferry.simulation.batching import enqueue, shorten
+from ferry.simulation.batching import completed_by, enqueue, shorten
 from ferry.simulation.compiled import inlined, part
 from ferry.simulation.fleet import SPOT_NOTICE_S
 from ferry.simulation.state import (
@@ -17,11 +17,18 @@ from ferry.simulation.state import (
     NOBODY,
     PENDING,
     UNROUTABLE,
+    Engine,
+    Record,
+    Records,
+    Requests,
+    Rows,
+    Settings,
 )
 from ferry.simulation.tournament import update
 
+
 @part
-def next_in_turn(fleet, rows):  # type: ignore[no-untyped-def]
+def next_in_turn(fleet: Record, rows: Rows) -> int:
     """Row of the instance in service whose id follows the last one used, else of the lowest id."""
     following = NOBODY
     lowest = NOBODY
@@ -31,9 +38,7 @@ def next_in_turn(fleet, rows):  # type: ignore[no-untyped-def]
             continue
         if lowest == NOBODY or row.instance < rows.state[lowest].instance:
             lowest = index
-        if row.instance > fleet.last_routed and (
-            following == NOBODY or row.instance < rows.state[following].instance
-        ):
+        if row.instance > fleet.last_routed and (following == NOBODY or row.instance < rows.state[following].instance):
             following = index
     chosen = lowest if following == NOBODY else following
     fleet.last_routed = rows.state[chosen].instance
@@ -41,32 +46,35 @@ def next_in_turn(fleet, rows):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def assign(request, now_s, fleet, rows, requests, engine, settings):  # type: ignore[no-untyped-def]
+def assign(
+    request: int, now_s: float, fleet: Record, rows: Rows, requests: Requests, engine: Engine, settings: Settings
+) -> None:
     """Give a request to an instance in service, or let it wait at the gateway."""
     if fleet.in_service == 0:
         enqueue(fleet, requests, request)
         return
-    index = next_in_turn(fleet, rows) if settings.is_round_robin else rows.route_winner[1]
+    index = next_in_turn(fleet, rows) if settings.is_round_robin else rows.route_row[1]
     row = rows.state[index]
     enqueue(row, requests, request)
     row.outstanding += 1
-    rows.route_key[index] += 1 << 32
-    update(rows.route_key, rows.route_winner, index)
-    if rows.due_key[index] == NEVER:
+    update(rows.route_key, rows.route_row, index, (row.outstanding << 32) | row.instance)
+    if row.is_idle:
+        row.is_idle = 0
         row.starting = 1
         row.end_s = now_s
-        rows.due_key[index] = np.nextafter(now_s, NEVER)
-        update(rows.due_key, rows.due_winner, index)
+        row.last_start_s = now_s  # what comes at the same time is seen, too
+        update(rows.due_key, rows.due_row, index, np.nextafter(now_s, NEVER))
     elif row.starting:
         if engine.lookahead and now_s > row.last_start_s:
             row.unseen += 1
     elif shorten(row, requests, engine, now_s):
-        rows.due_key[index] = row.end_s
-        update(rows.due_key, rows.due_winner, index)
+        update(rows.due_key, rows.due_row, index, row.end_s)
 
 
 @part
-def assign_waiting(now_s, fleet, rows, requests, engine, settings):  # type: ignore[no-untyped-def]
+def assign_waiting(
+    now_s: float, fleet: Record, rows: Rows, requests: Requests, engine: Engine, settings: Settings
+) -> None:
     """Give out what waits at the gateway, in its order."""
     while fleet.waiting > 0 and fleet.in_service > 0:
         request = fleet.head
@@ -76,7 +84,7 @@ def assign_waiting(now_s, fleet, rows, requests, engine, settings):  # type: ign
 
 
 @part
-def end_instance(index, now_s, fleet, rows, instances):  # type: ignore[no-untyped-def]
+def end_instance(index: int, now_s: float, fleet: Record, rows: Rows, instances: Records) -> None:
     """The instance is gone; its row is free."""
     row = rows.state[index]
     if row.phase == PENDING:
@@ -89,26 +97,23 @@ def end_instance(index, now_s, fleet, rows, instances):  # type: ignore[no-untyp
     instances[row.instance].ended_s = now_s
     instances[row.instance].busy_s = row.busy_s
     row.phase = EMPTY
-    rows.due_key[index] = NEVER
-    update(rows.due_key, rows.due_winner, index)
-    rows.route_key[index] = UNROUTABLE
-    update(rows.route_key, rows.route_winner, index)
+    update(rows.due_key, rows.due_row, index, NEVER)
+    update(rows.route_key, rows.route_row, index, UNROUTABLE)
 
 
 @part
-def enter_service(index, now_s, fleet, rows, instances):  # type: ignore[no-untyped-def]
+def enter_service(index: int, now_s: float, fleet: Record, rows: Rows, instances: Records) -> None:
     """A pending instance takes requests from now on."""
     row = rows.state[index]
     row.phase = IN_SERVICE
     fleet.pending -= 1
     fleet.in_service += 1
     instances[row.instance].in_service_s = now_s
-    rows.route_key[index] = row.instance
-    update(rows.route_key, rows.route_winner, index)
+    update(rows.route_key, rows.route_row, index, np.int64(row.instance))
 
 
 @part
-def drain(index, now_s, delay_s, fleet, rows, instances):  # type: ignore[no-untyped-def]
+def drain(index: int, now_s: float, delay_s: float, fleet: Record, rows: Rows, instances: Records) -> None:
     """An instance in service takes no more requests, and ends when its last is finished, or after `delay_s`."""
     row = rows.state[index]
     if row.outstanding == 0:
@@ -118,16 +123,16 @@ def drain(index, now_s, delay_s, fleet, rows, instances):  # type: ignore[no-unt
     row.until_s = now_s + delay_s
     fleet.in_service -= 1
     fleet.draining += 1
-    rows.route_key[index] = UNROUTABLE
-    update(rows.route_key, rows.route_winner, index)
+    update(rows.route_key, rows.route_row, index, UNROUTABLE)
 
 
 @part
-def take_back(index, now_s, fleet, rows, requests):  # type: ignore[no-untyped-def]
+def take_back(index: int, now_s: float, fleet: Record, rows: Rows, requests: Requests) -> None:
     """End the iteration in flight without result, and let the instance's requests wait at the gateway to begin anew."""
     row = rows.state[index]
-    if rows.due_key[index] != NEVER and not row.starting:
+    if not row.is_idle and not row.starting:
         row.busy_s += now_s - row.started_s
+        fleet.iterations += completed_by(row, now_s)
     running = rows.finishing[index]
     count = row.decoding
     for entry in range(count):
@@ -155,7 +160,7 @@ def take_back(index, now_s, fleet, rows, requests):  # type: ignore[no-untyped-d
 
 
 @part
-def begin_anew(request, fleet, requests):  # type: ignore[no-untyped-def]
+def begin_anew(request: int, fleet: Record, requests: Requests) -> None:
     """Let a request wait at the gateway as if it had just come; it is counted as a retry."""
     requests.generated[request] = 0
     requests.cached_tokens[request] = 0
@@ -164,7 +169,7 @@ def begin_anew(request, fleet, requests):  # type: ignore[no-untyped-def]
 
 
 @part
-def row_of(phase, until_s, rows):  # type: ignore[no-untyped-def]
+def row_of(phase: int, until_s: float, rows: Rows) -> int:
     """Row of the instance of the lowest id in `phase` whose time has come, or NOBODY."""
     found = NOBODY
     for index in range(len(rows.state)):
@@ -176,7 +181,7 @@ def row_of(phase, until_s, rows):  # type: ignore[no-untyped-def]
 
 
 @part
-def newest(phase, rows):  # type: ignore[no-untyped-def]
+def newest(phase: int, rows: Rows) -> int:
     """Row of the instance of the highest id in `phase`; there is one."""
     found = NOBODY
     for index in range(len(rows.state)):
@@ -187,19 +192,26 @@ def newest(phase, rows):  # type: ignore[no-untyped-def]
 
 
 @part
-def oldest_spot(rows, instances):  # type: ignore[no-untyped-def]
-    """Row of the Spot instance in service of the lowest id, or NOBODY."""
-    found = NOBODY
-    for index in range(len(rows.state)):
-        row = rows.state[index]
-        if row.phase == IN_SERVICE and instances[row.instance].is_spot:
-            if found == NOBODY or row.instance < rows.state[found].instance:
+def spot_in_service(slot: int, rows: Rows, instances: Records) -> int:
+    """Row of the Spot instance in service that has `slot` older ones beside it, or NOBODY."""
+    newest_passed = NOBODY
+    while True:
+        found = NOBODY
+        for index in range(len(rows.state)):
+            row = rows.state[index]
+            is_next = row.phase == IN_SERVICE and instances[row.instance].is_spot and row.instance > newest_passed
+            if is_next and (found == NOBODY or row.instance < rows.state[found].instance):
                 found = index
-    return found
+        if found == NOBODY or slot == 0:
+            return found
+        newest_passed = rows.state[found].instance
+        slot -= 1
 
 
 @part
-def change_phases(now_s, fleet, rows, requests, instances, engine, settings):  # type: ignore[no-untyped-def]
+def change_phases(
+    now_s: float, fleet: Record, rows: Rows, requests: Requests, instances: Records, engine: Engine, settings: Settings
+) -> None:
     """What is due: into service, ends of draining, Spot notices; each by id."""
     while True:
         index = row_of(PENDING, now_s, rows)
@@ -215,14 +227,14 @@ def change_phases(now_s, fleet, rows, requests, instances, engine, settings):  #
         end_instance(index, now_s, fleet, rows, instances)
         assign_waiting(now_s, fleet, rows, requests, engine, settings)
     while fleet.notices_given < len(settings.notices_s) and settings.notices_s[fleet.notices_given] <= now_s:
+        index = spot_in_service(settings.notice_slots[fleet.notices_given], rows, instances)
         fleet.notices_given += 1
-        index = oldest_spot(rows, instances)
         if index != NOBODY:
             drain(index, now_s, SPOT_NOTICE_S, fleet, rows, instances)
 
 
 @part
-def next_change(fleet, rows, settings):  # type: ignore[no-untyped-def]
+def next_change(fleet: Record, rows: Rows, settings: Settings) -> float:
     """When `change_phases` has something to do next, in s."""
     time_s = NEVER
     for index in range(len(rows.state)):
@@ -235,7 +247,7 @@ def next_change(fleet, rows, settings):  # type: ignore[no-untyped-def]
 
 
 @part
-def is_next_on_demand(fleet, rows, instances, settings):  # type: ignore[no-untyped-def]
+def is_next_on_demand(fleet: Record, rows: Rows, instances: Records, settings: Settings) -> bool:
     """Whether the group launches an on-demand instance next."""
     base = min(settings.on_demand_base, fleet.desired)
     wanted = base + math.ceil((fleet.desired - base) * (1.0 - settings.spot_share) - 1e-9)
@@ -244,11 +256,11 @@ def is_next_on_demand(fleet, rows, instances, settings):  # type: ignore[no-unty
         row = rows.state[index]
         if (row.phase == PENDING or row.phase == IN_SERVICE) and not instances[row.instance].is_spot:
             have += 1
-    return have < wanted
+    return bool(have < wanted)
 
 
 @part
-def launch(now_s, fleet, rows, instances, settings):  # type: ignore[no-untyped-def]
+def launch(now_s: float, fleet: Record, rows: Rows, instances: Records, settings: Settings) -> bool:
     """Launch one instance. Returns False, and does nothing, when there is no room for it in the arrays."""
     index = 0
     while index < len(rows.state) and rows.state[index].phase != EMPTY:
@@ -281,6 +293,7 @@ def launch(now_s, fleet, rows, instances, settings):  # type: ignore[no-untyped-
     row.unseen = 0
     row.held_sequences = 0
     row.held_blocks = 0
+    row.is_idle = 1
     row.starting = 0
     row.admitted = 0
     row.outstanding = 0
@@ -297,7 +310,7 @@ def launch(now_s, fleet, rows, instances, settings):  # type: ignore[no-untyped-
 
 
 @part
-def reach_desired(now_s, fleet, rows, instances, settings):  # type: ignore[no-untyped-def]
+def reach_desired(now_s: float, fleet: Record, rows: Rows, instances: Records, settings: Settings) -> bool:
     """Launch or end instances until as many as desired are pending and in service.
 
     Returns False when the arrays have no room for another instance: with larger ones, it goes on.

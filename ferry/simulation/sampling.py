@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ferry.simulation.batching import blocks_of, boundary, decoding_blocks, first_boundary_from
+from ferry.simulation.batching import blocks_of, completed_by, decoding_blocks
 from ferry.simulation.compiled import part
-from ferry.simulation.state import DRAINING, IN_SERVICE, NEVER, NOBODY, PENDING
+from ferry.simulation.state import DRAINING, IN_SERVICE, NOBODY, PENDING, Engine, Record, Records, Requests, Rows
+from ferry.simulation.workload import Floats, Integers
 
 PERIOD_S = 60.0
 """CloudWatch's period of one minute; a datapoint is the sample at its end."""
@@ -15,12 +16,17 @@ METRICS = ("load", "kv_use", "utilisation")
 
 
 @part
-def used_blocks(row, is_running, now_s, prompts, residues, requests, engine):  # type: ignore[no-untyped-def]
+def used_blocks(
+    row: Record,
+    is_running: bool,
+    now_s: float,
+    prompts: Integers,
+    residues: Integers,
+    requests: Requests,
+    engine: Engine,
+) -> int:
     """Blocks that the batch holds at `now_s`, with those of the iteration in flight."""
-    steps = 0
-    if is_running:
-        iteration = first_boundary_from(row, now_s)
-        steps = iteration + 1 if boundary(row, iteration) == now_s else iteration
+    steps = completed_by(row, now_s) + 1 if is_running else 0
     used = decoding_blocks(row, residues, steps, engine)
     for index in range(row.ending_prompts):
         request = prompts[index]
@@ -31,7 +37,7 @@ def used_blocks(row, is_running, now_s, prompts, residues, requests, engine):  #
 
 
 @part
-def sample(period, now_s, fleet, rows, requests, engine):  # type: ignore[no-untyped-def]
+def sample(period: Record, now_s: float, fleet: Record, rows: Rows, requests: Requests, engine: Engine) -> None:
     """Fill one entry of the periods, but for `desired`."""
     running = 0
     waiting = 0
@@ -42,7 +48,7 @@ def sample(period, now_s, fleet, rows, requests, engine):  # type: ignore[no-unt
         row = rows.state[index]
         if row.phase != IN_SERVICE and row.phase != DRAINING:
             continue
-        is_running = rows.due_key[index] != NEVER and not row.starting
+        is_running = not row.is_idle and not row.starting
         waiting += row.waiting
         running += row.outstanding - row.waiting
         busy_s = row.busy_s + (now_s - row.started_s if is_running else 0.0)
@@ -68,7 +74,7 @@ def sample(period, now_s, fleet, rows, requests, engine):  # type: ignore[no-unt
 
 
 @part
-def service_times(times, fleet, rows, instances):  # type: ignore[no-untyped-def]
+def service_times(times: Floats, fleet: Record, rows: Rows, instances: Records) -> Floats:
     """float64[pending + in service], in `times`: when each of these instances comes or came into service, in s."""
     count = 0
     for index in range(len(rows.state)):

@@ -28,8 +28,8 @@ DEFAULT_COOLDOWN_SECONDS = 300
 class AlarmSpec:
     """A CloudWatch alarm: breaching in `datapoints_to_alarm` of the last `evaluation_periods` periods.
 
-    Raises InvalidField for what CloudWatch refuses, and for a period that is no multiple of 60 s: the simulation
-    samples once a minute.
+    Raises InvalidField for what CloudWatch refuses, for a period that is no multiple of 60 s (the simulation samples
+    once a minute), and for more than a day of datapoints (CloudWatch evaluates such an alarm once an hour only).
     """
 
     threshold: float
@@ -47,11 +47,15 @@ class AlarmSpec:
                 f"alarm: datapoints_to_alarm is {self.datapoints_to_alarm}, allowed is 1 to evaluation_periods, which "
                 f"is {self.evaluation_periods}"
             )
+        if self.period_seconds * self.evaluation_periods > scaling_rules.DAY_SECONDS:
+            raise InvalidField(
+                f"alarm: {self.evaluation_periods} periods of {self.period_seconds} s are more than a day, which is "
+                "not simulated; lower the evaluation periods or the period"
+            )
         _check(
             "alarm",
             scaling_rules.alarm_period(period_seconds=self.period_seconds),
             scaling_rules.alarm_resolution(period_seconds=self.period_seconds, high_resolution=False),
-            scaling_rules.alarm_range(period_seconds=self.period_seconds, datapoints=self.evaluation_periods),
         )
 
 

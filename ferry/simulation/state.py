@@ -6,12 +6,18 @@ that is touched at each of its events lies in one record, so in one or two cache
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ferry.simulation.tournament import winners
+from ferry.simulation.tournament import tournament
+from ferry.simulation.workload import Floats, Integers
+
+Record: TypeAlias = Any
+"""One entry of Records: compiled code reads and writes its fields as attributes."""
+Records: TypeAlias = NDArray[Any]
+Entries: TypeAlias = NDArray[np.int64]
 
 EMPTY, PENDING, IN_SERVICE, DRAINING = 0, 1, 2, 3
 """Phases of a row's instance."""
@@ -50,6 +56,7 @@ ROW = np.dtype(
         # What finished requests still hold until the next iteration has been composed.
         ("held_sequences", np.int32),
         ("held_blocks", np.int32),
+        ("is_idle", np.int32),
         ("starting", np.int32),
         ("admitted", np.int32),
         # The instance.
@@ -127,17 +134,17 @@ upcoming: the next request to arrive; open_requests: those not finished or refus
 class Requests(NamedTuple):
     """Arrays of length N. `following` chains the queues; `admission` orders what an instance has admitted."""
 
-    arrival_s: NDArray[np.float64]
-    input_tokens: NDArray[np.int32]
-    output_tokens: NDArray[np.int32]
-    cached_tokens: NDArray[np.int32]
-    first_token_s: NDArray[np.float64]
-    last_token_s: NDArray[np.float64]
-    instance: NDArray[np.int32]
+    arrival_s: Floats
+    input_tokens: Integers
+    output_tokens: Integers
+    cached_tokens: Integers
+    first_token_s: Floats
+    last_token_s: Floats
+    instance: Integers
     retries: NDArray[np.int16]
-    following: NDArray[np.int32]
-    admission: NDArray[np.int32]
-    generated: NDArray[np.int32]
+    following: Integers
+    admission: Integers
+    generated: Integers
 
 
 class Settings(NamedTuple):
@@ -146,11 +153,12 @@ class Settings(NamedTuple):
     is_round_robin: bool
     start_s: float
     warm_start_s: float
-    warm_ready_s: NDArray[np.float64]
+    warm_ready_s: Floats
     deregistration_delay_s: float
     on_demand_base: int
     spot_share: float
-    notices_s: NDArray[np.float64]
+    notices_s: Floats
+    notice_slots: Integers
 
 
 class Engine(NamedTuple):
@@ -181,39 +189,47 @@ class Rows(NamedTuple):
     route_*:    tournament of who gets the next request: outstanding requests, then the instance's id
     """
 
-    state: NDArray[np.void]
-    finishing: NDArray[np.int64]
-    prompts: NDArray[np.int32]
-    residues: NDArray[np.int32]
-    due_key: NDArray[np.float64]
-    due_winner: NDArray[np.int32]
+    state: Records
+    finishing: Entries
+    prompts: Integers
+    residues: Integers
+    due_key: Floats
+    due_row: Integers
     route_key: NDArray[np.int64]
-    route_winner: NDArray[np.int32]
-    scratch_s: NDArray[np.float64]
+    route_row: Integers
+    scratch_s: Floats
 
 
 def rows(count: int, max_sequences: int, block_tokens: int) -> Rows:
     """`count` rows, a power of two, without instances."""
-    due_key = np.full(count, NEVER)
-    route_key = np.full(count, UNROUTABLE)
+    due_key, due_row = tournament(np.full(count, NEVER))
+    route_key, route_row = tournament(np.full(count, UNROUTABLE))
     return Rows(
         state=np.zeros(count, ROW),
         finishing=np.zeros((count, max_sequences), np.int64),
         prompts=np.zeros((count, max_sequences), np.int32),
         residues=np.zeros((count, block_tokens), np.int32),
         due_key=due_key,
-        due_winner=winners(due_key),
+        due_row=due_row,
         route_key=route_key,
-        route_winner=winners(route_key),
+        route_row=route_row,
         scratch_s=np.zeros(count),
     )
 
 
 def doubled(rows: Rows) -> Rows:
     """Twice as many rows, with what the first half has."""
-    larger = Rows(*(np.concatenate([column, column]) for column in rows))
     count = len(rows.state)
-    larger.state[count:] = np.zeros(count, ROW)
-    larger.due_key[count:] = NEVER
-    larger.route_key[count:] = UNROUTABLE
-    return larger._replace(due_winner=winners(larger.due_key), route_winner=winners(larger.route_key))
+    due_key, due_row = tournament(np.concatenate([rows.due_key[count:], np.full(count, NEVER)]))
+    route_key, route_row = tournament(np.concatenate([rows.route_key[count:], np.full(count, UNROUTABLE)]))
+    return Rows(
+        state=np.concatenate([rows.state, np.zeros(count, ROW)]),
+        finishing=np.concatenate([rows.finishing, rows.finishing]),
+        prompts=np.concatenate([rows.prompts, rows.prompts]),
+        residues=np.concatenate([rows.residues, rows.residues]),
+        due_key=due_key,
+        due_row=due_row,
+        route_key=route_key,
+        route_row=route_row,
+        scratch_s=np.zeros(2 * count),
+    )

@@ -46,8 +46,8 @@ class Workload:
         if len(backwards):
             at = int(backwards[0]) + 1
             raise InvalidField(
-                f"workload: request {at} arrives at {arrival[at]:g} s, before request {at - 1} at {arrival[at - 1]:g} s; "
-                "sort the requests by arrival"
+                f"workload: request {at} arrives at {arrival[at]:g} s, before request {at - 1} at "
+                f"{arrival[at - 1]:g} s; sort the requests by arrival"
             )
         if self.cached_tokens is not None:
             cached = _tokens("cached_tokens", self.cached_tokens, len(arrival), least=0)

@@ -11,6 +11,9 @@ import pytest
 import yaml
 
 from components.fleet_scaling import load_expression
+from ferry.simulation.policies import from_stack
+from ferry.simulation.scaling_spec import AlarmSpec, StepAdjustment, StepPolicy
+from stacks.settings import ModelVersion
 from templates.engine_metrics import DIMENSION, ENGINES, NAMESPACE
 
 Run = Callable[..., Any]
@@ -58,6 +61,48 @@ def test_every_number_of_scaling_can_be_changed(fleet: Run) -> None:
         assert alarm["Threshold"] == threshold
         assert (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (datapoints, datapoints)
         assert {statistic["Period"] for statistic in metrics(alarm).values()} == {120}
+
+
+def provisioned(alarm: dict[str, Any], policy: dict[str, Any]) -> StepPolicy:
+    """A policy and its alarm in the account, as the simulation would take them."""
+    (period,) = {statistic["Period"] for statistic in metrics(alarm).values()}
+    assert alarm["AlarmActions"] == [policy["PolicyARN"]]
+    return StepPolicy(
+        alarm=AlarmSpec(
+            threshold=alarm["Threshold"],
+            comparison=alarm["ComparisonOperator"],
+            evaluation_periods=alarm["EvaluationPeriods"],
+            datapoints_to_alarm=alarm["DatapointsToAlarm"],
+            period_seconds=period,
+            treat_missing_data=alarm["TreatMissingData"],
+        ),
+        steps=tuple(
+            StepAdjustment(
+                lower_bound=step.get("MetricIntervalLowerBound"),
+                upper_bound=step.get("MetricIntervalUpperBound"),
+                adjustment=step["ScalingAdjustment"],
+            )
+            for step in policy["StepAdjustments"]
+        ),
+        adjustment_type=policy["AdjustmentType"],
+        metric_aggregation=policy["MetricAggregationType"],
+    )
+
+
+@pytest.mark.parametrize(
+    "scaling", [{}, {"scale_out_above": 0.9, "scale_out_add": 3, "period_seconds": 120, "warmup_seconds": 600}]
+)
+def test_what_the_simulation_scales_by_is_what_stands_in_the_account(fleet: Run, scaling: dict[str, Any]) -> None:
+    made = fleet(scaling=scaling)
+    spec = from_stack(ModelVersion.model_validate(made.given["version"]).fleet)
+    scale_in, scale_out = made.policies
+    assert spec.policies == (
+        provisioned(made.alarm("scaling-out"), scale_out),
+        provisioned(made.alarm("scaling-in"), scale_in),
+    )
+    assert {scale_in["EstimatedInstanceWarmup"], scale_out["EstimatedInstanceWarmup"]} == {spec.warmup_seconds}
+    assert (made.group["MinSize"], made.group["MaxSize"]) == (spec.min_size, spec.max_size)
+    assert spec.metric == "load"
 
 
 def test_policies_change_the_capacity_in_steps(fleet: Run) -> None:

@@ -145,7 +145,7 @@ def test_one_size_with_a_policy_is_a_warning_because_aws_takes_it() -> None:
         ({"datapoints_to_alarm": 4}, "datapoints_to_alarm is 4, allowed is 1 to evaluation_periods, which is 3"),
         ({"period_seconds": 90}, "period is 90 s"),
         ({"period_seconds": 30}, "stored once a minute"),
-        ({"period_seconds": 3540, "evaluation_periods": 25}, "allowed are 86400"),
+        ({"period_seconds": 3540, "evaluation_periods": 25}, "25 periods of 3540 s are more than a day"),
     ],
 )
 def test_an_alarm_that_cloudwatch_refuses_is_refused(changes: dict[str, Any], message: str) -> None:

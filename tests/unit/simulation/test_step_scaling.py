@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ferry.errors import InvalidField
 from ferry.simulation.scaling_spec import ScalingSpec, SimplePolicy
 from ferry.simulation.step_scaling import CHANGE, EXACT, PERCENT, change
 from tests.unit.simulation.scaling import alarm, run, steps
@@ -81,6 +82,16 @@ def test_a_bound_belongs_to_the_step_further_from_the_threshold(value: float, de
     in_ = steps(alarm("LessThanThreshold", 0.3), (-0.1, 0, -1), (-0.2, -0.1, -2), (None, -0.2, -5))
     spec = ScalingSpec(min_size=1, max_size=20, initial=10, policies=(out, in_), warmup_seconds=0)
     assert run(spec, [value]) == [desired]
+
+
+def test_on_its_threshold_a_low_alarm_takes_the_step_below_and_a_high_one_the_step_above() -> None:
+    up = steps(alarm("GreaterThanOrEqualToThreshold", 0.8), (None, 0, 9), (0, None, 1))
+    down = steps(alarm("LessThanOrEqualToThreshold", 0.3), (None, 0, -1), (0, None, 0))
+    assert run(ScalingSpec(min_size=1, max_size=20, initial=5, policies=(down,), warmup_seconds=0), [0.3]) == [4]
+    with pytest.raises(InvalidField, match="scale_out_above is -inf"):
+        ScalingSpec(min_size=1, max_size=20, initial=5, policies=(up, down))
+    above = steps(alarm("GreaterThanOrEqualToThreshold", 0.8), (None, 0, 0), (0, None, 1))
+    assert run(ScalingSpec(min_size=1, max_size=20, initial=5, policies=(above, down), warmup_seconds=0), [0.8]) == [6]
 
 
 def test_the_mean_of_the_evaluated_datapoints_chooses_the_step() -> None:
