@@ -1,6 +1,6 @@
 """How the engines call what Ferry wants to know, through their versions: the preferred name first.
 
-vLLM: vllm/engine/metrics.py (V0), vllm/v1/metrics/loggers.py (V1), under KServe `kserve_vllm:…`, under Ray `ray_vllm_…`,
+vLLM: vllm/engine/metrics.py (V0), vllm/v1/metrics/loggers.py (V1); `kserve_vllm:…` in KServe, in Ray `ray_vllm_…`,
 its counters both with and without _total. SGLang: sglang/srt/metrics/collector.py (some write `sglang_`). TGI:
 docs/source/reference/metrics.md. Triton: docs/user_guide/metrics.md and the README of its TensorRT-LLM backend.
 trtllm-serve: tensorrt_llm/metrics/collector.py. Ollama has no metrics of its own; its exporters and proxies differ.
