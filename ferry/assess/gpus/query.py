@@ -115,7 +115,8 @@ def read_without_heading(lines: Sequence[str], start: int, reading: Reading) -> 
         uuid = next((value for value in row if UUID.fullmatch(value)), None)
         bus = next((value for value in row if BUS.fullmatch(value)), None)
         name = next((value for value in row if NAME.fullmatch(value)), None)
-        if not (uuid or bus or (name and len(row) > 1)):
+        # A sentence may have commas and the maker's name between them: a value stands beside a GPU's.
+        if not (uuid or bus or (name and any(LONE_VALUE.fullmatch(value) for value in row if value != name))):
             break
         gpu = reading.gpu(where, uuid=uuid, bus=bus)
         gpu.seen += 1

@@ -134,3 +134,17 @@ def test_what_cannot_be_read_is_refused_in_one_line(text: str, says: str) -> Non
         parse(text, "smi.csv")
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "Copyright (c) 2025, NVIDIA CORPORATION & AFFILIATES. All rights reserved.",
+        "Of all cards, NVIDIA A100 and others, these were the fastest",
+    ],
+)
+def test_a_sentence_with_the_makers_name_between_commas_is_no_gpu(prose: str) -> None:
+    with pytest.raises(UnreadableInput, match="is none of nvidia-smi's table"):
+        parse(prose + "\n", "license.txt")
+    (gpu,) = parse(prose + "\n\nNVIDIA A100-PCIE-40GB, 34 %\n", "x.txt").gpus
+    assert gpu.texts["name"].value == "NVIDIA A100-PCIE-40GB"
