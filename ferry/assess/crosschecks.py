@@ -35,7 +35,9 @@ def gpu_utilization(samples: Sequence[GpuSamples]) -> Figure:
     """Percent, mean over every line of every file that has a value."""
     values = [value for sample in samples for value in sample.utilization]
     files = ", ".join(sample.file for sample in samples)
-    return measured(round(fmean(values), 2), "percent", files) if values else unknown("percent", files)
+    if not values:
+        return unknown("percent", f"{files or 'site.yaml: cluster.nvidia_smi'}: no sample has a utilisation")
+    return measured(round(fmean(values), 2), "percent", files)
 
 
 def with_metrics(cluster: Cluster, metrics: ClusterMetrics | None) -> Cluster:

@@ -69,7 +69,8 @@ def reading(what: str, *, quiet: bool) -> tuple[Callable[[int, int], None], Exit
         tenth = 10 * done // whole
         if tenth > said[0]:
             said[0] = tenth
-            note(f"{what}: {done / 1e9:.1f} of {whole / 1e9:.1f} GB", False)
+            size, unit = (1e9, "GB") if whole >= 1e10 else (1e6, "MB")
+            note(f"{what}: {done / size:,.0f} of {whole / size:,.0f} {unit}", False)
 
     if not terminal.is_terminal:
         return line, shown

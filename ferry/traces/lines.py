@@ -25,7 +25,8 @@ JOURNAL_PREFIX = r"^((?:[^ 0-9]{1,12}|1?[0-9]月)) +([0-9]{1,2}) ([0-9]{2}:[0-9]
 
 _NGINX_STATUS = r"^ ([0-9]{3}) "
 _NGINX_KEYED = r"(?:[ ,\t\"]rt|request_time)[=:] ?\"?([^ ,\"]+)"
-_NGINX_BARE = r'^(?: [0-9-]+){1,2}(?: "(?:[^"\\]|\\.)*")*(?: [0-9]+)? "?([0-9]+\.[0-9]+)(?:"| |$)'
+_NGINX_BARE = r'^(?: [0-9-]+){1,2}(?: "(?:[^"\\]|\\.)*")*?(?: [0-9]+)? "?([0-9]+\.[0-9]+)(?:"| |$)'
+"""The first of several: `"$request_time" "$upstream_connect_time" …`, whose later ones are `-` where it failed."""
 _NGINX_UPSTREAM = r"(?:[ ,\t\"]urt|upstream_response_time)[=:] ?\"?([-0-9., :]+)"
 _METHOD_PATH = r'([A-Z]+ [^ "]*)(?: [^"]*)?'
 

@@ -1,9 +1,14 @@
-"""Kubernetes manifests: workloads of its own, and those of KServe, KubeAI, Kubeflow, LeaderWorkerSet and KubeRay."""
+"""Kubernetes manifests: workloads of its own, and those of KServe, KubeAI, Kubeflow, LeaderWorkerSet and KubeRay.
+
+A kind that is not known is read where it holds a pod (a mapping with `containers`), as operators' own kinds do.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
 
 from ferry.artefacts.deployment import Engine
 from ferry.assess.deployments import jobs
@@ -25,6 +30,9 @@ TRAINING_JOBS = {
 }  # fmt: skip
 # github.com/kubeai-project/kubeai, api/k8s/v1/model_types.go.
 KUBEAI_ENGINES: dict[str, Engine] = {"VLLM": "vllm", "OLlama": "ollama"}
+# What KServe fills in for a service that names it: it starts nothing by itself.
+TEMPLATES = frozenset({"LLMInferenceServiceConfig", "ServingRuntime", "ClusterServingRuntime"})
+MOST_PODS = 100
 GPU = re.compile(r"(nvidia\.com/(gpu|mig-.+)|amd\.com/gpu)")
 
 
@@ -75,6 +83,57 @@ def _object(part: Section, reading: Reading) -> None:
         _ray(spec, name, kind, reading)
     elif kind == "Service" and "serving.knative.dev" in part["apiVersion"]:
         _pod(section(spec, "template", "spec"), name, "Knative Service", reading)
+    elif kind == "LLMInferenceService":
+        _llm_inference_service(spec, name, reading)
+    elif kind not in TEMPLATES:
+        for pods in islice(_pods(spec), MOST_PODS):
+            _pod(pods.spec, name, kind, reading, replicas=pods.replicas or replicas)
+
+
+class _Pods(NamedTuple):
+    """A pod somewhere in an object, and the replicas that stand nearest above it."""
+
+    spec: Section
+    replicas: int | None
+
+
+def _pods(tree: Tree, replicas: int | None = None) -> Iterator[_Pods]:
+    if isinstance(tree, Section):
+        replicas = number(tree.get("replicas")) or replicas
+        if any(isinstance(item, Section) for item in items(tree.get("containers"))):
+            yield _Pods(tree, replicas)
+            return
+        for value in tree.values():
+            yield from _pods(value, replicas)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _pods(value, replicas)
+
+
+def _llm_inference_service(spec: Section, name: Word, reading: Reading) -> None:
+    """KServe (config/llmisvcconfig): `vllm serve /mnt/models` unless its main container says otherwise."""
+    model, parallel = section(spec, "model"), section(spec, "parallelism")
+    uri = text(model.get("uri"))
+    uri = Word(uri.removeprefix("hf://"), uri.line) if uri else None
+    for part, shape in ((spec, parallel), (section(spec, "prefill"), section(spec, "prefill", "parallelism"))):
+        template = section(part, "template")
+        if part is not spec and not template:
+            continue
+        containers = [item for item in items(template.get("containers")) if isinstance(item, Section)]
+        main = next((item for item in containers if text(item.get("name")) == "main"), Section())
+        start = _container(main, name, "LLMInferenceService", number(part.get("replicas")), None)
+        words = [
+            Word(f"--{flag}-parallel-size={size}", size.line)
+            for flag in ("tensor", "pipeline", "data")
+            if (size := text(shape.get(flag)))
+        ]
+        if text(shape.get("expert")) == "true":
+            words.append(Word("--enable-expert-parallel", shape.line))
+        if (more := start.environment.get("VLLM_ADDITIONAL_ARGS")) is not None:
+            variables = Variables(reading.file, start.environment)
+            words += [word for command in commands(more, variables, more.line) for word in command.words]
+        made = {"model": uri, "served_name": text(model.get("name")), "engine": "vllm", "words": [*start.words, *words]}
+        jobs.add(Start(**{**start.__dict__, **made}), reading)
 
 
 def _plain(value: Tree) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from ferry.artefacts import Finding
 from ferry.assess.gpus.reading import Gpu, MigInstance, Reading, Seen
 
-GPU = re.compile(r"GPU ([0-9]{1,4}): (.{1,100}?) \(UUID: (GPU-[0-9A-Fa-f-]{1,60})\)")
+GPU = re.compile(r"GPU ([0-9]{1,4}): (.{1,100}?) \(UUID: (?:(GPU-[0-9A-Fa-f-]{1,60})|GPU-[0-9A-Fa-fXx*-]{1,60})\)")
+"""With a UUID that is masked, too, which then tells no GPU from another."""
 MIG = re.compile(r"MIG (\S{1,30}) +Device +([0-9]{1,2}): \(UUID: MIG-[^)]{1,80}\)")
 SPEED = re.compile(r"Link ([0-9]{1,3}): (?:([0-9]{1,4}(?:\.[0-9]{1,6})?) GB/s|<?inactive>?)", re.IGNORECASE)
 LINK = re.compile(r"Link ([0-9]{1,3})[:,] ?(.{0,120})")

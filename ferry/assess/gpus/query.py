@@ -82,9 +82,12 @@ def read(lines: Sequence[str], start: int, reading: Reading) -> int:
         if len(row) != len(heading):
             if len(row) == 1 or columns_of(line) or apps:
                 break
-            raise UnreadableInput(
-                f"{reading.at(at + 1)}: has {len(row)} columns, the header has {len(heading)}: cut off?"
-            )
+            if len(row) < len(heading) and rows and not any(rest.strip() for rest in lines[at + 1 :]):
+                # `-l` was stopped, or the disk was full, in the middle of a line: the day before it counts.
+                reading.damaged(line, reading.at(at + 1))
+                return len(lines)
+            why = "cut off?" if len(row) < len(heading) else "edited, or a comma in a name?"
+            raise UnreadableInput(f"{reading.at(at + 1)}: has {len(row)} columns, the header has {len(heading)}: {why}")
         if not apps:
             _row(dict(zip(heading, row, strict=True)), rows, at, reading)
         else:
@@ -115,7 +118,8 @@ def read_without_heading(lines: Sequence[str], start: int, reading: Reading) -> 
         uuid = next((value for value in row if UUID.fullmatch(value)), None)
         bus = next((value for value in row if BUS.fullmatch(value)), None)
         name = next((value for value in row if NAME.fullmatch(value)), None)
-        if not (uuid or bus or (name and len(row) > 1)):
+        # A sentence may have commas and the maker's name between them: a value stands beside a GPU's.
+        if not (uuid or bus or (name and any(LONE_VALUE.fullmatch(value) for value in row if value != name))):
             break
         gpu = reading.gpu(where, uuid=uuid, bus=bus)
         gpu.seen += 1

@@ -70,20 +70,21 @@ def _cells(line: str) -> list[str]:
     return [" ".join(cell.split()) for cell in content.strip("|").split("|")]
 
 
-def _device(cells: list[str]) -> tuple[int, str, str, str, str] | None:
-    """Index, name, persistence, bus and display of a GPU's first row."""
+def _device(cells: list[str]) -> tuple[int, str, str, str | None, str] | None:
+    """Index, name, persistence, bus (a Jetson has none) and display of a GPU's first row."""
     if len(cells) != 3:
         return None
     words, place = cells[0].split(), cells[1].split()
     if len(words) < 3 or not is_whole(words[0]) or words[-1] not in MODES or len(place) != 2:
         return None
-    if not BUS.fullmatch(place[0]) or len(words[0]) > 4:
+    bus = None if place == ["N/A", "N/A"] else place[0]
+    if (bus is not None and not BUS.fullmatch(bus)) or len(words[0]) > 4:
         return None
-    return int(words[0]), " ".join(words[1:-1]), words[-1], place[0], place[1]
+    return int(words[0]), " ".join(words[1:-1]), words[-1], bus, place[1]
 
 
 def _gpu(
-    lines: Sequence[str], start: int, reading: Reading, index: int, name: str, mode: str, bus: str, display: str
+    lines: Sequence[str], start: int, reading: Reading, index: int, name: str, mode: str, bus: str | None, display: str
 ) -> int:
     where = reading.at(start + 1)
     gpu = reading.gpu(where, index=index, bus=bus)
@@ -105,7 +106,7 @@ def _gpu(
     elif ecc:
         reading.value(ecc, where)
     second = _cells(lines[start + 1]) if start + 1 < len(lines) else []
-    if len(second) != 3 or second[1].count("/") < 1:
+    if len(second) != 3 or ("/" not in second[1] and second[1] != "Not Supported"):
         reading.damaged(f"{name}: its second row is missing", where)
         return start + 1
     _usage(second, gpu, reading, reading.at(start + 2))
@@ -118,7 +119,7 @@ def _gpu(
 
 
 def _usage(cells: list[str], gpu: Gpu, reading: Reading, where: str) -> None:
-    power, _, limit = cells[0].rpartition("/")
+    power, _, limit = cells[0].rpartition(" / ")
     words = power.split()
     if words and (value := reading.value(words[-1], where, WATTS, LARGEST_POWER_W)) is not None:
         gpu.power_w.append(value)

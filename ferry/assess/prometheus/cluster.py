@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ferry.artefacts import ClusterMetrics, Figure, Finding, GpuUse, Hourly, MachineUse, measured, unknown
 from ferry.assess.prometheus import hours
+from ferry.assess.prometheus.faults import faults
 from ferry.assess.prometheus.series import Page, Point, Series, covered, places, tidy, totals, window
 from ferry.errors import UnreadableInput
 
@@ -88,6 +89,7 @@ def cluster_metrics(pages: Sequence[Page], *, source: str, time_zone: str = "UTC
     findings += said
     power, said = _readings(by_gpu, POWER)
     findings += said
+    findings += faults(by_gpu)
     zone = hours.known_zone(time_zone)
     over_time = {
         "gpu_utilization_percent": hours.means(_flat(use), "percent", zone, places(_series(use))),

@@ -1,7 +1,7 @@
 """How the engines call what Ferry wants to know, through their versions: the preferred name first.
 
-vLLM: vllm/engine/metrics.py (V0), vllm/v1/metrics/loggers.py (V1), and under Ray `ray_vllm_…`, its counters both with
-and without _total. SGLang: sglang/srt/metrics/collector.py (`sglang:`, which some collectors write `sglang_`). TGI:
+vLLM: vllm/engine/metrics.py (V0), vllm/v1/metrics/loggers.py (V1); `kserve_vllm:…` in KServe, in Ray `ray_vllm_…`,
+its counters both with and without _total. SGLang: sglang/srt/metrics/collector.py (some write `sglang_`). TGI:
 docs/source/reference/metrics.md. Triton: docs/user_guide/metrics.md and the README of its TensorRT-LLM backend.
 trtllm-serve: tensorrt_llm/metrics/collector.py. Ollama has no metrics of its own; its exporters and proxies differ.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 
 from ferry.assess.prometheus.series import Series
 
-_SPELLINGS = re.compile(r"^(?:ray_)?(vllm|sglang)[:_]")
+_SPELLINGS = re.compile(r"^(?:ray_|kserve_)?(vllm|sglang)[:_]")
 PARTS = ("tp_rank", "pp_rank", "moe_ep_rank")
 """Ranks of one engine that each report the same requests."""
 
@@ -185,7 +185,7 @@ ENGINES = {
 
 
 def canonical(name: str) -> str:
-    """A name in its engine's own spelling: ray_vllm_x and vllm_x are vllm:x, sglang_x is sglang:x."""
+    """A name in its engine's own spelling: ray_vllm_x, kserve_vllm:x and vllm_x are vllm:x, sglang_x is sglang:x."""
     return _SPELLINGS.sub(r"\1:", name)
 
 

@@ -18,7 +18,7 @@ from ferry.errors import UnreadableInput
 
 LONGEST_LINE = 64 * 1024
 SAVE = "save a page of values: curl -s http://ENGINE:8000/metrics > metrics.txt"
-KNOWN = re.compile(r"(?:ray_)?(?:vllm|sglang)[:_]|tgi_|nv_|trtllm_|ollama_|DCGM_FI_|dcgm_|nvidia_smi_|node_")
+KNOWN = re.compile(r"(?:ray_|kserve_)?(?:vllm|sglang)[:_]|tgi_|nv_|trtllm_|ollama_|DCGM_FI_|dcgm_|nvidia_smi_|node_")
 """What belongs to Ferry's metrics. Others are read for their shape and not kept."""
 KEPT_TOO = frozenset({"process_start_time_seconds"})
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from ferry.artefacts import Finding
 from ferry.assess.prometheus import cluster
 from ferry.assess.prometheus.engines import ENGINES, PARTS, EngineNames, Metric, canonical, engines_in
+from ferry.assess.prometheus.faults import FAULTS
 from ferry.assess.prometheus.series import Page, Point, Series
 from ferry.assess.prometheus.server import TIMEOUT_S, Access, Client
 from ferry.errors import UnreadableInput
@@ -71,6 +72,7 @@ def ask_cluster(
                     series += client.query_range(name.name, start_s, end_s, step_s)
         over_time = list(series)
         wanted = [name.name for name in cluster.MEMORY_USED] + ["nvidia_smi_gpu_info", *cluster.NODE]
+        wanted += [fault.name for fault in FAULTS]
         for one in wanted:
             if one in there:
                 series += client.query(_NARROW.get(one, one), end_s)

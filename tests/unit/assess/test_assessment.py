@@ -122,7 +122,10 @@ def damage(name: str, edit: Callable[[str], str]) -> Callable[[Path], None]:
         (damage("metrics.txt", lambda _: "<html>"), "metrics.txt: is a web page, perhaps a login"),
         (damage("trace.csv", lambda text: text.replace("TIMESTAMP", "WHEN", 1)), "trace.csv:1: is not a trace of"),
         (lambda folder: (folder / "trace.csv").unlink(), "trace.csv: cannot be read: No such file or directory"),
-        (damage("gpu-node-1_nvidia_smi.csv", lambda text: text[:-30]), "gpu-node-1_nvidia_smi.csv:57: has"),
+        (
+            damage("gpu-node-1_nvidia_smi.csv", lambda text: text.replace(" %", ", %", 9)),
+            "gpu-node-1_nvidia_smi.csv:2: has",
+        ),
         (lambda folder: (folder / "site.yaml").unlink(), "site.yaml: cannot be read"),
     ],
 )

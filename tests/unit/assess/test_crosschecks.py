@@ -81,7 +81,7 @@ def test_utilization_is_the_mean_over_all_lines_of_all_files() -> None:
         [GpuSamples("a.csv", ["A"], 1, 2, [10, 20]), GpuSamples("b.csv", ["A"], 1, 1, [90])]
     )
     assert (figure.value, figure.basis, figure.source) == (40.0, "measured", "a.csv, b.csv")
-    assert crosschecks.gpu_utilization([]).basis == "unknown"
+    assert crosschecks.gpu_utilization([]).source == "site.yaml: cluster.nvidia_smi: no sample has a utilisation"
 
 
 def test_a_full_sample_of_a_busy_cluster_gives_no_finding() -> None:

@@ -34,12 +34,17 @@ def of_image(image: str) -> Engine | None:
 
 
 def version_of(image: str, engine: Engine | None) -> str | None:
-    """The engine's version from an image's tag; None for `latest`, `nightly`, a digest alone, or no tag."""
+    """The engine's version from an image's tag; None for `latest`, `nightly`, a digest alone, or no tag.
+
+    None, too, for an image that is not the engine's own, whose tag counts something else: `nvidia/cuda:12.4.1`.
+    """
     path = image.partition("@")[0]
     tag = path[path.rfind("/") + 1 :].partition(":")[2][:200]
     # rocm6.3.1_vllm_0.8.5_…: the version is the one after the engine's name.
     if engine and (at := tag.lower().find(engine)) >= 0:
         tag = tag[at + len(engine) :]
+    elif engine and of_image(image) != engine:
+        return None
     found = VERSION.search(f" {tag}")
     return found[1] if found else None
 

@@ -208,6 +208,12 @@ def test_an_image_tells_the_engine_and_its_tag_the_version(image: str, engine: A
     assert (of_image(image), version_of(image, engine)) == (engine, version)
 
 
+@pytest.mark.parametrize("image", ["nvidia/cuda:12.4.1-devel-ubuntu22.04", "ghcr.io/llm-d/llm-d-cuda:v0.9.0"])
+def test_the_tag_of_an_image_that_is_not_the_engines_own_is_no_version_of_it(image: str) -> None:
+    (made,) = parse(f"services: {{a: {{image: '{image}', entrypoint: vllm serve m}}}}", "compose.yaml").jobs
+    assert (made.engine, made.image, made.version) == ("vllm", image, None)
+
+
 def test_a_pip_pin_before_the_start_is_the_version() -> None:
     text = "#!/bin/sh\npip install -U 'vllm[audio]==0.9.2' sglang==0.4.7\nvllm serve m\n"
     (made,) = parse(text, "run.sh").jobs

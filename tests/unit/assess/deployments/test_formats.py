@@ -331,3 +331,66 @@ def test_what_cannot_be_read_is_refused_at_its_line(text: str, says: str) -> Non
         parse(text, "a.yaml")
     assert str(refused.value).startswith(says)
     assert "secret123" not in str(refused.value)
+
+
+LLM_SERVICE = """\
+apiVersion: serving.kserve.io/v1alpha2
+kind: LLMInferenceService
+metadata: {name: deepseek}
+spec:
+  model: {uri: "hf://deepseek-ai/DeepSeek-R1", name: r1}
+  replicas: 2
+  parallelism: {data: 32, expert: true, tensor: 1}
+  template:
+    containers:
+      - name: main
+        image: ghcr.io/llm-d/llm-d-cuda:v0.9.0
+        env: [{name: VLLM_ADDITIONAL_ARGS, value: "--max-model-len 8192 --gpu-memory-utilization 0.95"}]
+        resources: {limits: {nvidia.com/gpu: "8"}}
+  prefill:
+    replicas: 3
+    template: {containers: [{name: main, resources: {limits: {nvidia.com/gpu: "4"}}}]}
+"""
+
+
+def test_a_service_of_kserve_for_language_models_is_vllm_in_both_its_pools() -> None:
+    decode, prefill = parse(LLM_SERVICE, "llm.yaml").jobs
+    assert (decode.engine, decode.model, decode.served_names) == ("vllm", "deepseek-ai/DeepSeek-R1", ["r1"])
+    assert (decode.replicas, decode.data_parallel, decode.tensor_parallel, decode.gpus) == (2, 32, 1, 8)
+    assert (decode.context_tokens, decode.gpu_memory_share) == (8192, 0.95)
+    assert (prefill.engine, prefill.replicas, prefill.gpus) == ("vllm", 3, 4)
+    bare = LLM_SERVICE[: LLM_SERVICE.index("  template:")]
+    assert [job.model for job in parse(bare, "llm.yaml").jobs] == ["deepseek-ai/DeepSeek-R1"]
+
+
+OPERATOR = """\
+apiVersion: orchestration.aibrix.ai/v1alpha1
+kind: StormService
+metadata: {name: qwen}
+spec:
+  replicas: 1
+  template:
+    spec:
+      roles:
+        - name: prefill
+          replicas: 4
+          template:
+            spec:
+              containers:
+                - {name: p, image: "vllm/vllm-openai:v0.22.0", args: [--model, m, --max-model-len, "16384"]}
+        - name: decode
+          template:
+            spec:
+              containers:
+                - {name: d, image: "vllm/vllm-openai:v0.22.0", command: [vllm, serve, m]}
+"""
+
+
+def test_a_pod_inside_a_kind_that_is_not_known_is_read() -> None:
+    prefill, decode = parse(OPERATOR, "storm.yaml").jobs
+    assert (prefill.engine, prefill.resource, prefill.replicas, prefill.context_tokens) == (
+        "vllm", "StormService", 4, 16384,
+    )  # fmt: skip
+    assert (decode.model, decode.replicas) == ("m", 1)
+    assert parse(OPERATOR.replace("StormService", "ClusterServingRuntime"), "runtime.yaml").jobs == []
+    assert parse(OPERATOR.replace("StormService", "ConfigMap").replace("containers:", "boxes:"), "c.yaml").jobs == []

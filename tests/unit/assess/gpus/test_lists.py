@@ -166,3 +166,10 @@ def test_names_that_a_paste_glued_together_are_taken_apart(apart: str, glued: st
     (topology,) = topologies(text)
     assert (topology.kind, topology.gpus, topology.nvlinks, topology.network_cards) == ("nvlink-partial", 3, 3, 2)
     assert codes(text) == []
+
+
+def test_masked_uuids_tell_no_gpu_from_another_and_do_not_hide_the_list() -> None:
+    text = "GPU 0: Tesla K80 (UUID: GPU-d0e093a0-c3b3-f458-5a55-6eb69fxxxxxx)\nGPU 1: Tesla K80 (UUID: GPU-XXXXXXXX)\n"
+    assert [(gpu.index, gpu.uuid, gpu.texts["name"].value) for gpu in parse(text, "L").gpus] == [
+        (0, None, "Tesla K80"), (1, None, "Tesla K80"),
+    ]  # fmt: skip

@@ -126,7 +126,15 @@ def test_processes_name_gpus_and_say_nothing_of_their_use() -> None:
         ),
         ('Field "gpu.util" is not a valid field to query.\n', "smi.csv:1: the tool failed and says: Field"),
         ("No devices were found\n", "smi.csv:1: the tool failed and says: No devices were found"),
-        (SAMPLE + "2026/10/14 09:02:00.000, 0, NVIDIA A100", "smi.csv:6: has 3 columns, the header has 8: cut off?"),
+        (
+            SAMPLE + "2026/10/14 09:02:00.000, 0, NVIDIA A100\n" + SAMPLE.splitlines()[-1] + "\n",
+            "smi.csv:6: has 3 columns, the header has 8: cut off?",
+        ),
+        (
+            SAMPLE.splitlines()[0] + "\n2026/10/14 09:02:00.000, 0, NVIDIA A100",
+            "smi.csv:2: has 3 columns, the header has 8: cut off?",
+        ),
+        (SAMPLE + SAMPLE.splitlines()[-1] + ", 1", "smi.csv:6: has 9 columns, the header has 8: edited, or a comma"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_one_line(text: str, says: str) -> None:
@@ -134,3 +142,26 @@ def test_what_cannot_be_read_is_refused_in_one_line(text: str, says: str) -> Non
         parse(text, "smi.csv")
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "Copyright (c) 2025, NVIDIA CORPORATION & AFFILIATES. All rights reserved.",
+        "Of all cards, NVIDIA A100 and others, these were the fastest",
+    ],
+)
+def test_a_sentence_with_the_makers_name_between_commas_is_no_gpu(prose: str) -> None:
+    with pytest.raises(UnreadableInput, match="is none of nvidia-smi's table"):
+        parse(prose + "\n", "license.txt")
+    (gpu,) = parse(prose + "\n\nNVIDIA A100-PCIE-40GB, 34 %\n", "x.txt").gpus
+    assert gpu.texts["name"].value == "NVIDIA A100-PCIE-40GB"
+
+
+def test_a_last_row_that_was_cut_off_is_left_out_and_said() -> None:
+    whole, cut = parse(SAMPLE, "smi.csv"), parse(SAMPLE + "2026/10/14 09:02:00.000, 0, NVIDIA A100\n\n", "smi.csv")
+    assert machine([cut]).gpus == machine([whole]).gpus
+    (finding,) = [item for item in cut.findings if item not in whole.findings]
+    assert (finding.code, finding.seen, finding.where) == (
+        "gpu-value-unreadable", "2026/10/14 09:02:00.000, 0, NVIDIA A100", "smi.csv:6",
+    )  # fmt: skip

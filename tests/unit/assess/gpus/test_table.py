@@ -88,3 +88,33 @@ def test_a_gpu_that_shows_errors_has_no_numbers() -> None:
     reading = parse(OLD.replace("    442MiB / 16160MiB |     12%", "       ERR! / ERR! |     ERR!"), "smi.txt")
     assert (reading.gpus[0].utilization, "memory_mib" in reading.gpus[0].numbers) == ([], False)
     assert [finding.code for finding in reading.findings] == ["gpu-reports-error"]
+
+
+VGPU = """\
+| NVIDIA-SMI 450.89       Driver Version: 450.89       CUDA Version: N/A      |
+|===============================+======================+======================|
+|   0  GRID V100-8C        On   | 00000000:02:00.0 Off |                  N/A |
+| N/A   N/A    P0    N/A /  N/A |    528MiB /  8192MiB |      0%      Default |
++-------------------------------+----------------------+----------------------+
+"""
+
+
+def test_a_power_that_is_not_there_is_no_damage() -> None:
+    reading = parse(VGPU, "vgpu.txt")
+    (gpu,) = machine([reading]).gpus
+    assert (gpu.name, gpu.memory_mib.value, gpu.power_w.value, gpu.utilization.value) == ("GRID V100-8C", 8192, None, 0)
+    assert reading.findings == []
+
+
+JETSON = """\
+| NVIDIA-SMI 540.2.0                Driver Version: N/A          CUDA Version: 12.2     |
+|   0  Orin (nvgpu)                  N/A  | N/A              N/A |                  N/A |
+| N/A   N/A  N/A               N/A /  N/A | Not Supported        |     N/A          N/A |
+"""
+
+
+def test_a_jetson_has_a_name_and_no_bus() -> None:
+    reading = parse(JETSON, "jetson.txt")
+    (gpu,) = machine([reading]).gpus
+    assert (gpu.name, gpu.count, gpu.memory_mib.value) == ("Orin (nvgpu)", 1, None)
+    assert reading.findings == []

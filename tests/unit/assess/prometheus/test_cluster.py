@@ -101,6 +101,25 @@ def test_a_large_energy_is_no_blank_number() -> None:
     assert codes(read(text + gpu("DCGM_FI_DEV_GPU_UTIL", 1, uuid="GPU-1"))) == []
 
 
+def test_faults_that_dcgm_counts_are_found_and_a_sound_gpu_and_a_blank_are_none() -> None:
+    xid, repair, ecc = "DCGM_FI_DEV_XID_ERRORS", "DCGM_FI_DEV_ROW_REMAP_FAILURE", "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL"
+    reading = read(
+        gpu(xid, 79, uuid="GPU-1")
+        + gpu(xid, 0, 1, uuid="GPU-2")
+        + gpu(repair, 0, uuid="GPU-1")
+        + gpu(repair, 1, 1, uuid="GPU-2")
+        + gpu(ecc, 9223372036854775794, uuid="GPU-1")
+        + gpu(ecc, 3, 1, uuid="GPU-2")
+    )
+    said = {finding.code: (finding.severity, finding.seen, finding.where) for finding in reading.findings}
+    assert said["gpu-xid-error"] == ("warning", "GPU-1: last XID error 79", "page0:1")
+    assert said["gpu-memory-repair-failed"] == (
+        "critical", "GPU-2: a row of memory was not remapped", "page0:4",
+    )  # fmt: skip
+    assert said["gpu-ecc-uncorrected"] == ("critical", "GPU-2: 3 uncorrected memory errors", "page0:6")
+    assert "gpu-memory-repaired" not in said
+
+
 def test_an_impossible_value_is_left_out_and_said() -> None:
     reading = read(gpu("DCGM_FI_DEV_GPU_UTIL", 4000, uuid="GPU-1") + gpu("DCGM_FI_DEV_POWER_USAGE", -3, uuid="GPU-1"))
     assert (reading.metrics.utilization.value, reading.metrics.power.value) == (None, None)

@@ -22,7 +22,7 @@ def read(text: str, engine: str) -> EngineMetrics:
     return engine_metrics([page], engine=engine, source="page").metrics
 
 
-@pytest.mark.parametrize("prefix", ["vllm:", "vllm_", "ray_vllm_", "ray_vllm:"])
+@pytest.mark.parametrize("prefix", ["vllm:", "vllm_", "ray_vllm_", "ray_vllm:", "kserve_vllm:"])
 def test_vllm_in_all_spellings(prefix: str) -> None:
     m = 'model_name="m",engine="0"'
     text = histogram(f"{prefix}inter_token_latency_seconds", f"{m},") + histogram(
