@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ferry.assess.model import read_model
 
 from ferry.artefacts import ModelFacts, assumed
+from ferry.assess.models import read_model
 from ferry.catalog import accelerators, table
 from ferry.catalog.instance_types import InstanceType
+from ferry.planning.engines import ENGINES
 from ferry.planning.iteration_time import iteration_time
 from ferry.planning.memory import Misfit, fit
 from ferry.planning.roofline import Roofline, Tokens
@@ -107,7 +108,7 @@ def measured_run(folder: Path, config: Path | None) -> dict[str, Any]:
         notes.append(f"{error.args[0]}; the fit starts from a guess, and the KV cache is not limited")
     else:
         roofline = Roofline(model, box, settings["tensor_parallel_size"], UNUSED)
-        placed = fit(model, box, max_model_tokens=1)
+        placed = fit(model, ENGINES["vllm"], box, max_model_tokens=1)
         if isinstance(placed, Misfit):
             raise SystemExit(placed.reason)
         replica = replace(
