@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ferry.artefacts import Outcome, Plan, Simulation, now, read, upstream
+from ferry.planning.horizon import horizon_s
 from ferry.planning.replay import batch_limits
 from ferry.planning.replay.case import Case, case_of, with_spot
 from ferry.planning.replay.outcome import outcome
@@ -16,9 +17,6 @@ from ferry.simulation.engine import simulate
 from ferry.simulation.result import Result
 from ferry.simulation.scaling_spec import ScalingSpec
 
-DAY_S = 86_400.0
-HORIZON = 2.0
-"""How long schedules go on, in lengths of the trace and a day: a fleet that is too small works off its queue late."""
 PLANNED = "plan"
 FIXED = "none"
 _SAID = {
@@ -70,7 +68,7 @@ def replay(
     for name in names:
         progress(f"policy {name}")
         spec, said = _policy(name, case)
-        program = compile_spec(spec, start=case.started_at, horizon_s=HORIZON * case.hours * 3600 + DAY_S)
+        program = compile_spec(spec, start=case.started_at, horizon_s=horizon_s(case.hours * 3600))
         fleet = replace(case.fleet, initial_instances=program.initial_instances)
         results[name] = simulate(workload, case.replica, fleet, program)
         outcomes.append(outcome(name, said, spec, case, results[name]))

@@ -4,7 +4,3 @@
 `replaying` replays one candidate, `workers` many at once, and `search` puts them together. `front`, `picture` and
 `text` show what was given up.
 """
-
-from ferry.planning.sweep.sweep import Swept, sweep
-
-__all__ = ["Swept", "sweep"]

@@ -44,7 +44,7 @@ class Bounds:
     @property
     def refused_share(self) -> float:
         """Exactly what a replay refuses."""
-        return float(1 - self.served.mean())
+        return int((~self.served).sum()) / len(self.workload)
 
     @cached_property
     def ttft_p99_s(self) -> float:

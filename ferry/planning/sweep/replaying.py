@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferry.planning.replay.replay import DAY_S, HORIZON
+from ferry.planning.horizon import horizon_s
 from ferry.planning.sweep.bounds import quantile
 from ferry.simulation import spot
 from ferry.simulation.autoscaler import compile_spec
@@ -70,12 +70,12 @@ def replay_all(arrays: Arrays, tasks: Sequence[Task]) -> list[Measured]:
 
 def measure(workload: Workload, task: Task) -> Measured:
     """Replay the whole workload against one fleet."""
-    horizon_s = HORIZON * float(workload.arrival_s[-1]) + DAY_S
-    program = compile_spec(task.spec, start=task.started_at, horizon_s=horizon_s)
+    until_s = horizon_s(float(workload.arrival_s[-1]))
+    program = compile_spec(task.spec, start=task.started_at, horizon_s=until_s)
     interruptions = np.empty(0)
     if task.interrupted_per_hour and task.spot_percentage:
         interruptions = spot.poisson(
-            per_hour=task.interrupted_per_hour, instances=task.spec.max_size, horizon_s=horizon_s, seed=task.seed
+            per_hour=task.interrupted_per_hour, instances=task.spec.max_size, horizon_s=until_s, seed=task.seed
         ).time_s
     fleet = FleetSettings(
         initial_instances=program.initial_instances,

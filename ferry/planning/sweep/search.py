@@ -13,6 +13,7 @@ from typing import Literal
 
 from ferry.artefacts import Slo
 from ferry.planning.sweep.bounds import ROUNDING, Bounds
+from ferry.planning.sweep.grid import AS_IS
 from ferry.planning.sweep.replaying import Measured, Task
 from ferry.planning.sweep.space import Engine, Point, RuledOut, Space
 from ferry.planning.sweep.workers import Replay
@@ -198,8 +199,10 @@ def _settle(group: _Group, measured: Measured, miss: float, by: By, found: Found
             found.best = answer
 
 
-def _order(answer: Answer, by: By) -> tuple[float, Decimal]:
-    return objective(answer, by), answer.cost
+def _order(answer: Answer, by: By) -> tuple[float, Decimal, bool, float]:
+    """Of equals, the model as it is, which no copy has to be made for, then the faster."""
+    copied = answer.point.engine.quantization != AS_IS
+    return objective(answer, by), answer.cost, copied, answer.measured.ttft_p99_s
 
 
 def _beyond(groups: Sequence[_Group], by: By) -> Iterator[RuledOut]:

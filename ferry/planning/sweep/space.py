@@ -187,7 +187,7 @@ class Space:
             )
 
     def _batches(self, roofline: Roofline, placed: Fit) -> list[int]:
-        """What the cache holds, and the smaller limit that the roofline says the promise needs."""
+        """What the cache holds, and the smaller limit with which the roofline keeps the promise, if there is one."""
         limit = {"kv_tokens": placed.kv_tokens, "max_sequences": MAX_SEQUENCES}
         slo = self.serving.slo
         promised = batch_limit(
@@ -196,7 +196,8 @@ class Space:
             ttft_slo_s=None if slo.ttft_p99_ms is None else slo.ttft_p99_ms / 1000,
             tpot_slo_s=None if slo.tpot_p99_ms is None else slo.tpot_p99_ms / 1000,
         )
-        return sorted({batch_limit(roofline, **limit), promised}, reverse=True)
+        most = batch_limit(roofline, **limit)
+        return [most] if promised in (1, most) else [most, promised]
 
     def _shapes(self, engine: Engine) -> Iterator[tuple[Scaling, int, int]]:
         """Policy with least and most instances, without repetition."""
