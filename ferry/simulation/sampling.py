@@ -74,8 +74,8 @@ def sample(period: Record, now_s: float, fleet: Record, rows: Rows, requests: Re
 
 
 @part
-def service_times(times: Floats, fleet: Record, rows: Rows, instances: Records) -> Floats:
-    """float64[pending + in service], in `times`: when each of these instances comes or came into service, in s."""
+def service_times(times: Floats, rows: Rows, instances: Records) -> int:
+    """Write into `times` when each pending or serving instance comes or came into service, in s. Returns how many."""
     count = 0
     for index in range(len(rows.state)):
         row = rows.state[index]
@@ -85,4 +85,4 @@ def service_times(times: Floats, fleet: Record, rows: Rows, instances: Records) 
         elif row.phase == IN_SERVICE:
             times[count] = instances[row.instance].in_service_s
             count += 1
-    return times[:count]
+    return count
