@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ferry.simulation.batching import blocks_of, completed_by, decoding_blocks
+from ferry.simulation.batching import blocks_of, completed_by, count_anew, decoding_blocks
 from ferry.simulation.compiled import part
 from ferry.simulation.state import DRAINING, IN_SERVICE, NOBODY, PENDING, Engine, Record, Records, Requests, Rows
 from ferry.simulation.workload import Floats, Integers
@@ -48,6 +48,7 @@ def sample(period: Record, now_s: float, fleet: Record, rows: Rows, requests: Re
         row = rows.state[index]
         if row.phase != IN_SERVICE and row.phase != DRAINING:
             continue
+        count_anew(row, rows.finishing[index], engine)
         is_running = not row.is_idle and not row.starting
         waiting += row.waiting
         running += row.outstanding - row.waiting

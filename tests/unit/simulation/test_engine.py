@@ -206,6 +206,16 @@ def test_more_instances_than_were_thought_of_at_first_have_room() -> None:
     assert (result.instance >= 0).all()
 
 
+def test_an_engine_that_is_never_idle_counts_beyond_2_31_iterations() -> None:
+    # Two at a time, the first half as long, so that one always runs: 10 million iterations, 10 s, each.
+    requests = workload((0.0, 1, 5_000_000), *((0.0, 1, 10_000_000),) * 499)
+    settings = replica(iteration_time=IterationTime(fixed=1e-6), max_sequences=2, kv_blocks=2_000_000)
+    result = simulate(requests, settings, ONE)
+    assert result.iterations == 2_500_000_000
+    assert result.end_s == pytest.approx(2500.0)
+    assert result.last_token_s[:5].tolist() == pytest.approx([5.0, 10.0, 15.0, 20.0, 25.0])
+
+
 def test_a_fleet_without_an_instance_and_without_a_policy_is_refused() -> None:
     with pytest.raises(InvalidField, match="initial_instances is 0 and there is no scaling policy"):
         simulate(workload((0.0, 1, 1)), replica(), replace(ONE, initial_instances=0))
