@@ -79,6 +79,20 @@ def steps_that_fit(row: Record, residues: Integers, engine: Engine) -> int:
         steps += 1
 
 
+@part
+def count_anew(row: Record, finishing: Entries, engine: Engine) -> None:
+    """Let the count of iterations done begin anew before it outgrows its half of an entry.
+
+    It goes down by a multiple of a block, so that remainders stay what they are. To be called each minute: fewer than
+    2**30 iterations, of a microsecond at least, are done until the next time.
+    """
+    if row.done >= 1 << 30:
+        passed = (row.done >> engine.block_shift) << engine.block_shift
+        row.done -= passed
+        for entry in range(row.decoding):
+            finishing[entry] -= passed << 32
+
+
 @inlined
 def push_finishing(heap: Entries, count: int, entry: int) -> None:
     """Add an entry to a binary heap of `count`."""

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import njit
-from numba.extending import intrinsic, register_jitable
-from numba.np.arrayobj import make_array
+from numba.extending import register_jitable
 
 _njit: Any = njit
-_make_array: Any = make_array
 """numba's annotations know fewer options than it has."""
 OPTIONS = {"nogil": True, "error_model": "numpy"}
-NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-"""Calls from Python take as long to compile as the function itself, where there are many arrays."""
+WITHIN = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
+"""Of functions that only compiled code calls. A call from Python takes as long to compile as the function itself, where
+there are many arrays; and the caller keeps the arrays, so their references need no counting, which costs two locked
+instructions for each view of one. Such functions can make no arrays, and return none."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -33,7 +33,7 @@ def inner(function: Function) -> Function:
 
 def part(function: Function) -> Function:
     """Compile for calls from other compiled functions only."""
-    compiled: Function = _njit(**OPTIONS, **NO_WRAPPERS)(function)
+    compiled: Function = _njit(**OPTIONS, **WITHIN)(function)
     return compiled
 
 
@@ -48,26 +48,8 @@ def inlined(function: Function) -> Function:
 
     A call that is not inlined passes each array as seven values, which costs more than the call's own work.
     """
-    compiled: Function = _njit(forceinline=True, **OPTIONS, **NO_WRAPPERS)(function)
+    compiled: Function = _njit(forceinline=True, **OPTIONS, **WITHIN)(function)
     return compiled
-
-
-def _borrowed(_context: Any, array: Any) -> Any:
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        view = _make_array(signature.return_type)(context, builder, value=arguments[0])
-        view.meminfo = view.meminfo.type(None)
-        view.parent = view.parent.type(None)
-        return view._getvalue()
-
-    return array(array), generate
-
-
-borrowed: Any = intrinsic(_borrowed)
-"""The array without its reference count, for as long as the caller keeps it.
-
-With references to count, each view of an array costs two locked instructions.
-"""
 
 
 def entry(function: Function) -> Function:

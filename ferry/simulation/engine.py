@@ -9,7 +9,7 @@ import numpy as np
 from ferry.errors import InvalidField
 from ferry.simulation.autoscaler import decide
 from ferry.simulation.batching import compose, end_segment
-from ferry.simulation.compiled import borrowed, entry, part, sources_hash
+from ferry.simulation.compiled import entry, part, sources_hash
 from ferry.simulation.fleet import FleetSettings
 from ferry.simulation.lifecycle import (
     assign,
@@ -176,43 +176,17 @@ def _settings(fleet: FleetSettings) -> Settings:
 
 @part
 def _loop(
-    owned_requests: Requests,
+    requests: Requests,
     engine: Engine,
     settings: Settings,
     counters: Records,
-    owned_rows: Rows,
-    owned_instances: Records,
-    owned_periods: Records,
+    rows: Rows,
+    instances: Records,
+    periods: Records,
     parameters: Floats,
     policy_state: Floats,
     metric: int,
 ) -> int:
-    requests = Requests(
-        borrowed(owned_requests.arrival_s),
-        borrowed(owned_requests.input_tokens),
-        borrowed(owned_requests.output_tokens),
-        borrowed(owned_requests.cached_tokens),
-        borrowed(owned_requests.first_token_s),
-        borrowed(owned_requests.last_token_s),
-        borrowed(owned_requests.instance),
-        borrowed(owned_requests.retries),
-        borrowed(owned_requests.following),
-        borrowed(owned_requests.admission),
-        borrowed(owned_requests.generated),
-    )
-    rows = Rows(
-        borrowed(owned_rows.state),
-        borrowed(owned_rows.finishing),
-        borrowed(owned_rows.prompts),
-        borrowed(owned_rows.residues),
-        borrowed(owned_rows.due_key),
-        borrowed(owned_rows.due_row),
-        borrowed(owned_rows.route_key),
-        borrowed(owned_rows.route_row),
-        borrowed(owned_rows.scratch_s),
-    )
-    instances = borrowed(owned_instances)
-    periods = borrowed(owned_periods)
     fleet = counters[0]
     count = len(requests.arrival_s)
     while fleet.open_requests > 0:
@@ -286,7 +260,7 @@ def _loop(
                     now_s,
                     period.load if metric == 0 else period.kv_use if metric == 1 else period.utilisation,
                     fleet.desired,
-                    service_times(rows.scratch_s, fleet, rows, instances),
+                    rows.scratch_s[: service_times(rows.scratch_s, rows, instances)],
                     fleet.draining,
                 )
             period.desired = fleet.desired

@@ -16,6 +16,8 @@ Routing = Literal["least_outstanding_requests", "round_robin"]
 SPOT_NOTICE_S = 120.0
 """EC2 announces a Spot interruption two minutes ahead (EC2 User Guide, "Spot Instance interruption notices")."""
 
+MOST_INSTANCES = 100_000
+
 
 def _none() -> Floats:
     return np.empty(0)
@@ -58,8 +60,8 @@ class FleetSettings:
         if self.routing not in get_args(Routing):
             raise InvalidField(f"fleet: routing is {self.routing!r}; it must be one of {', '.join(get_args(Routing))}")
         for name in ("initial_instances", "warm_pool_size", "on_demand_base"):
-            if not 0 <= getattr(self, name) < 2**20:
-                raise InvalidField(f"fleet: {name} is {getattr(self, name)}; it must be 0 … {2**20 - 1}")
+            if not 0 <= getattr(self, name) <= MOST_INSTANCES:
+                raise InvalidField(f"fleet: {name} is {getattr(self, name)}; it must be 0 … {MOST_INSTANCES}")
         for name in ("start_s", "warm_start_s", "deregistration_delay_s"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from ferry.errors import InvalidField
 from ferry.simulation.iteration_time import IterationTime
 
+MOST = {"max_sequences": 2**16, "max_batched_tokens": 2**24, "kv_blocks": 2**30, "block_tokens": 1024}
+LEAST_ITERATION_S = 1e-6
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReplicaSettings:
@@ -31,9 +34,15 @@ class ReplicaSettings:
     lookahead_iterations: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("max_sequences", "max_batched_tokens", "kv_blocks", "block_tokens"):
-            if not 0 < getattr(self, name) < 2**31:
-                raise InvalidField(f"replica: {name} is {getattr(self, name)}; it must be at least 1")
+        for name, most in MOST.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise InvalidField(f"replica: {name} is {getattr(self, name)}; it must be 1 … {most}")
+        empty_s = self.iteration_time.fixed + self.iteration_time.weights
+        if empty_s < LEAST_ITERATION_S:
+            raise InvalidField(
+                f"replica: an iteration takes {empty_s:g} s beside what is in its batch (fixed and weights); "
+                f"it must be at least {LEAST_ITERATION_S:g} s"
+            )
         if self.max_batched_tokens < self.max_sequences:
             raise InvalidField(
                 f"replica: max_batched_tokens is {self.max_batched_tokens}, less than max_sequences, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ferry.simulation.batching import blocks_of, completed_by, decoding_blocks
+from ferry.simulation.batching import blocks_of, completed_by, count_anew, decoding_blocks
 from ferry.simulation.compiled import part
 from ferry.simulation.state import DRAINING, IN_SERVICE, NOBODY, PENDING, Engine, Record, Records, Requests, Rows
 from ferry.simulation.workload import Floats, Integers
@@ -48,6 +48,7 @@ def sample(period: Record, now_s: float, fleet: Record, rows: Rows, requests: Re
         row = rows.state[index]
         if row.phase != IN_SERVICE and row.phase != DRAINING:
             continue
+        count_anew(row, rows.finishing[index], engine)
         is_running = not row.is_idle and not row.starting
         waiting += row.waiting
         running += row.outstanding - row.waiting
@@ -74,8 +75,8 @@ def sample(period: Record, now_s: float, fleet: Record, rows: Rows, requests: Re
 
 
 @part
-def service_times(times: Floats, fleet: Record, rows: Rows, instances: Records) -> Floats:
-    """float64[pending + in service], in `times`: when each of these instances comes or came into service, in s."""
+def service_times(times: Floats, rows: Rows, instances: Records) -> int:
+    """Write into `times` when each pending or serving instance comes or came into service, in s. Returns how many."""
     count = 0
     for index in range(len(rows.state)):
         row = rows.state[index]
@@ -85,4 +86,4 @@ def service_times(times: Floats, fleet: Record, rows: Rows, instances: Records) 
         elif row.phase == IN_SERVICE:
             times[count] = instances[row.instance].in_service_s
             count += 1
-    return times[:count]
+    return count

@@ -14,13 +14,15 @@ Integers = NDArray[np.int32]
 
 MOST_TOKENS = 10_000_000
 """Above this a count of tokens is a mistake: no model has such a context."""
+MOST_SECONDS = 366 * 86400
+"""Above this an arrival is a mistake: a moment instead of a time since the start, or milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Workload:
     """Arrays of equal length N, sorted by arrival. They are not copied when they have the types below already.
 
-    arrival_s:      float64[N], seconds from the trace's start, >= 0, ascending (equal ones are served in order)
+    arrival_s:      float64[N], seconds from the trace's start, 0 … a year, ascending (equal ones are served in order)
     input_tokens:   int32[N], 1 … 10 million
     output_tokens:  int32[N], 1 … 10 million
     cached_tokens:  int32[N] or None (0 everywhere): tokens of the prompt that a prefix cache holds when the request is
@@ -41,7 +43,8 @@ class Workload:
         object.__setattr__(self, "arrival_s", arrival)
         for name in ("input_tokens", "output_tokens"):
             object.__setattr__(self, name, _tokens(name, getattr(self, name), len(arrival), least=1))
-        _refuse("arrival_s", arrival, ~np.isfinite(arrival) | (arrival < 0), "a finite number of at least 0")
+        beyond = ~np.isfinite(arrival) | (arrival < 0) | (arrival > MOST_SECONDS)
+        _refuse("arrival_s", arrival, beyond, f"0 … {MOST_SECONDS}, seconds from the start")
         backwards = np.flatnonzero(np.diff(arrival) < 0)
         if len(backwards):
             at = int(backwards[0]) + 1

@@ -107,6 +107,15 @@ def test_when_blocks_run_out_the_one_admitted_last_begins_its_prompt_again() -> 
     assert result.preemptions == 1
 
 
+def test_after_a_preemption_nothing_of_the_prompt_is_in_the_prefix_cache() -> None:
+    # The second, of 4 tokens with 3 of them cached, is preempted at 2 s and as a partial prompt at 4 s. From 6 s on it
+    # is alone, and needs two iterations of 4 for the 5 tokens that it has by then.
+    settings = replica(kv_blocks=3, block_tokens=4, max_batched_tokens=4)
+    result = simulate(workload((0.0, 4, 6), (0.0, 4, 3), cached=[0, 3]), settings, ONE)
+    assert tokens(result) == [(1.0, 6.0), (2.0, 9.0)]
+    assert result.preemptions == 2
+
+
 def test_one_that_does_not_fit_holds_up_those_behind_it() -> None:
     # Of three blocks, one is taken; 9 tokens need three, and the last request's single token waits behind it.
     result = simulate(workload((0.0, 3, 2), (0.0, 9, 1), (0.0, 1, 1)), replica(kv_blocks=3, block_tokens=4), ONE)
@@ -204,6 +213,16 @@ def test_more_instances_than_were_thought_of_at_first_have_room() -> None:
     result = simulate(requests, replica(max_sequences=64), fleet)
     assert len(result.instances.launched_s) == 21
     assert (result.instance >= 0).all()
+
+
+def test_an_engine_that_is_never_idle_counts_beyond_2_31_iterations() -> None:
+    # Two at a time, the first half as long, so that one always runs: 10 million iterations, 10 s, each.
+    requests = workload((0.0, 1, 5_000_000), *((0.0, 1, 10_000_000),) * 499)
+    settings = replica(iteration_time=IterationTime(fixed=1e-6), max_sequences=2, kv_blocks=2_000_000)
+    result = simulate(requests, settings, ONE)
+    assert result.iterations == 2_500_000_000
+    assert result.end_s == pytest.approx(2500.0)
+    assert result.last_token_s[:5].tolist() == pytest.approx([5.0, 10.0, 15.0, 20.0, 25.0])
 
 
 def test_a_fleet_without_an_instance_and_without_a_policy_is_refused() -> None:

@@ -25,8 +25,12 @@ def workload(**changes: Any) -> Workload:
     [
         ({"arrival_s": [], "input_tokens": [], "output_tokens": []}, "it has no requests"),
         ({"arrival_s": [0.0, 2.0, 1.0]}, "request 2 arrives at 1 s, before request 1 at 2 s; sort"),
-        ({"arrival_s": [-1.0, 0.0, 1.0]}, "request 0 has arrival_s -1.0; it must be a finite number of at least 0"),
+        (
+            {"arrival_s": [-1.0, 0.0, 1.0]},
+            "request 0 has arrival_s -1.0; it must be 0 … 31622400, seconds from the start",
+        ),
         ({"arrival_s": [0.0, np.nan, 1.0]}, "request 1 has arrival_s nan"),
+        ({"arrival_s": [0.0, 1.0, 1.7e9]}, "request 2 has arrival_s 1700000000.0"),
         ({"input_tokens": [5, 0, 7]}, "request 1 has input_tokens 0; it must be 1 … 10000000"),
         ({"output_tokens": [1, 2, -3]}, "request 2 has output_tokens -3"),
         ({"output_tokens": [1, 2, 10_000_001]}, "request 2 has output_tokens 10000001"),
@@ -127,16 +131,22 @@ def test_a_trace_that_is_not_there_is_named(tmp_path: Path) -> None:
     [
         ({"max_sequences": 0}, "max_sequences is 0"),
         ({"max_batched_tokens": 63}, "max_batched_tokens is 63, less than max_sequences, 64"),
-        ({"kv_blocks": -1}, "kv_blocks is -1"),
+        ({"kv_blocks": -1}, "kv_blocks is -1; it must be 1 … 1073741824"),
+        ({"iteration_time": IterationTime(fixed=1e-9)}, "an iteration takes 1e-09 s"),
         ({"block_tokens": 24}, "block_tokens is 24; it must be a power of two"),
         ({"max_model_len": 1}, "max_model_len is 1"),
         ({"lookahead_iterations": 2}, "lookahead_iterations is 2; it must be 0 or 1"),
     ],
 )
 def test_an_engine_that_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
-    values: dict[str, Any] = {"max_sequences": 64, "max_batched_tokens": 64, "kv_blocks": 10}
+    values: dict[str, Any] = {
+        "iteration_time": IterationTime(fixed=1.0),
+        "max_sequences": 64,
+        "max_batched_tokens": 64,
+        "kv_blocks": 10,
+    }
     with pytest.raises(InvalidField, match=message):
-        ReplicaSettings(iteration_time=IterationTime(fixed=1.0), **values | changes)
+        ReplicaSettings(**values | changes)
 
 
 @pytest.mark.parametrize(
