@@ -416,3 +416,11 @@ def test_a_script_that_hands_its_arguments_on_has_those_of_the_command(mark: str
     (made,) = parse(WRAPPED.replace("$$@", mark), "compose.yaml").jobs
     assert (made.engine, made.model, made.tensor_parallel, made.context_tokens) == ("vllm", "/models/a", 2, 8192)
     assert made.extra_flags == ["--disable-custom-all-reduce"]
+
+
+def test_a_model_whose_variables_are_empty_unless_somebody_sets_them_is_unknown() -> None:
+    text = '#!/bin/bash\nDIR="${DIR:-}"\nNAME="${NAME:-}"\nvllm serve "$DIR/$NAME" --max-num-seqs 4\n'
+    reading = parse(text, "start.sh")
+    (made,) = reading.jobs
+    assert (made.model, made.max_sequences) == (None, 4)
+    assert [item.seen for item in reading.findings if item.code == "deployment-value-unknown"] == ["model is '/'"]
