@@ -199,6 +199,8 @@ def _values(settings: flags.Settings, redact: Redactor, reading: Reading) -> tup
             value = flags.share(text)
         elif name in flags.BOOLEANS:
             value = flags.boolean(text)
+        elif name == "model" and not text.strip("/."):
+            value = None  # what is left of "$DIR/$NAME" where both are empty unless the caller sets them
         else:
             value = redact(flags.speculation(text) if name == "speculative" else text)
         if value is not None:

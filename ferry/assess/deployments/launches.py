@@ -17,6 +17,7 @@ WRAPPERS = frozenset({
     "singularity", "apptainer", "enroot", "nsys", "tini", "dumb-init", "gosu", "runuser", "su-exec", "command", "eval",
     "trtllm-llmapi-launch", "screen", "tmux", "docker-entrypoint.sh", "nvidia_entrypoint.sh", "ssh", "pdsh", "xargs",
 })  # fmt: skip
+ALL_ARGUMENTS = frozenset({"$@", "${@}", "$*"})
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ash", "ksh"})
 CONTAINERS = frozenset({"docker", "podman", "nerdctl"})
 MODULES: dict[str, Engine] = {
@@ -80,9 +81,11 @@ def launches(command: Command, variables: Variables, depth: int = 0) -> Iterator
             yield replace(found, environment=command.environment)
             return
         if base in SHELLS and (script := _script(words, at)) is not None and depth < DEEPEST:
+            given = _positional(words, at, script)
             for inner in commands(script, variables, script.line):
                 environment = {**command.environment, **inner.environment}
-                yield from launches(replace(inner, environment=environment), variables, depth + 1)
+                whole = _with_arguments(inner.words, given)
+                yield from launches(replace(inner, words=whole, environment=environment), variables, depth + 1)
             return
         if base in CONTAINERS:
             yield from _container(words, at, command, variables, depth)
@@ -121,6 +124,18 @@ def _script(words: Sequence[Word], at: int) -> Word | None:
         if "c" in word and not word.startswith("--"):
             return words[number + 1] if number + 1 < len(words) else None
     return None
+
+
+def _positional(words: Sequence[Word], at: int, script: Word) -> list[Word]:
+    """The arguments of `sh -c TEXT NAME ARGUMENTS`, which the text calls `"$@"`."""
+    after = next(number for number in range(at + 1, len(words)) if words[number] is script) + 1
+    return list(words[after + 1 :])
+
+
+def _with_arguments(words: Sequence[Word], given: Sequence[Word]) -> list[Word]:
+    """The words with the first `"$@"` replaced: a second one would only multiply what a hostile text gives."""
+    at = next((number for number, word in enumerate(words) if word in ALL_ARGUMENTS), None)
+    return list(words) if at is None else [*words[:at], *given, *words[at + 1 :]]
 
 
 def _long_text(words: Sequence[Word]) -> Word | None:

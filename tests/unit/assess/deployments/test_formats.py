@@ -394,3 +394,33 @@ def test_a_pod_inside_a_kind_that_is_not_known_is_read() -> None:
     assert (decode.model, decode.replicas) == ("m", 1)
     assert parse(OPERATOR.replace("StormService", "ClusterServingRuntime"), "runtime.yaml").jobs == []
     assert parse(OPERATOR.replace("StormService", "ConfigMap").replace("containers:", "boxes:"), "c.yaml").jobs == []
+
+
+WRAPPED = """\
+services:
+  chat:
+    image: vllm/vllm-openai:v0.27.1
+    entrypoint:
+      - /bin/bash
+      - -c
+      - |
+        source /etc/links.sh
+        exec vllm serve --disable-custom-all-reduce "$$@"
+      - --
+    command: [--model, /models/a, --tensor-parallel-size, "2", --max-model-len, "8192"]
+"""
+
+
+@pytest.mark.parametrize("mark", ["$$@", "$@"])
+def test_a_script_that_hands_its_arguments_on_has_those_of_the_command(mark: str) -> None:
+    (made,) = parse(WRAPPED.replace("$$@", mark), "compose.yaml").jobs
+    assert (made.engine, made.model, made.tensor_parallel, made.context_tokens) == ("vllm", "/models/a", 2, 8192)
+    assert made.extra_flags == ["--disable-custom-all-reduce"]
+
+
+def test_a_model_whose_variables_are_empty_unless_somebody_sets_them_is_unknown() -> None:
+    text = '#!/bin/bash\nDIR="${DIR:-}"\nNAME="${NAME:-}"\nvllm serve "$DIR/$NAME" --max-num-seqs 4\n'
+    reading = parse(text, "start.sh")
+    (made,) = reading.jobs
+    assert (made.model, made.max_sequences) == (None, 4)
+    assert [item.seen for item in reading.findings if item.code == "deployment-value-unknown"] == ["model is '/'"]
