@@ -111,7 +111,7 @@ def _workers(open_: ExitStack, workload: Workload, count: int, *, dask: bool) ->
     if dask:
         from distributed import LocalCluster
 
-        cluster = LocalCluster(
+        cluster = LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=count, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, processes=True
         )
         address = open_.enter_context(cluster).scheduler_address

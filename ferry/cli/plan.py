@@ -68,8 +68,8 @@ def plan(
     if sweep:
         if quantization is not None:
             raise typer.BadParameter("a sweep searches quantisations: name them under quantizations in --grid FILE")
-        from ferry.planning.sweep.sweep import sweep as search_fleets
         from ferry.planning.sweep.picture import picture
+        from ferry.planning.sweep.sweep import sweep as search_fleets
         from ferry.planning.sweep.text import describe as describe_sweep
 
         with bar("searching", of="candidates", quiet=as_json) as progress:
