@@ -1,6 +1,6 @@
 """How long percentiles of a large request log take, and how much memory: Ferry beside a plain Python loop, in one run.
 
-    .venv/bin/python bench/request_logs.py [--size-gb 10] [--format litellm|nginx] [--peer-gb 0.5] [--folder DIR] [--json]
+    .venv/bin/python bench/request_logs.py [--size-gb 10] [--format litellm|nginx] [--peer-gb 0.5] [--folder DIR] ...
 
 Makes the log in a temporary folder (after a look at the free space), and removes it. Each reader is a process of its
 own; its peak memory is what the kernel says of it (ru_maxrss). The Python loop (one pass, json or re, counts per value,

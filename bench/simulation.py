@@ -34,8 +34,8 @@ from ferry.simulation.fleet import FleetSettings
 from ferry.simulation.iteration_time import IterationTime
 from ferry.simulation.policies import Sizes, article
 from ferry.simulation.replica import ReplicaSettings
-from ferry.simulation.trace_file import read_trace
 from ferry.simulation.workload import Workload
+from ferry.traces import open_trace
 
 TIMES = 50
 RUNS = 5
@@ -61,7 +61,8 @@ def main() -> None:
     options = parser.parse_args()
     conversations = options.traces / "azure2023/AzureLLMInferenceTrace_conv.csv"
     if conversations.exists():
-        single, trace = read_trace(conversations), "Azure conversation trace of 2023"
+        with open_trace(conversations) as opened:
+            single, trace = Workload(**opened.arrays()._asdict()), "Azure conversation trace of 2023"
     else:
         single, trace = drawn(19_366), f"requests drawn at random, since {conversations} is not there"
     many = on_end(single, TIMES)

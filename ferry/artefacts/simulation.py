@@ -45,8 +45,8 @@ class Outcome(Frozen):
     cost: Decimal = Field(description="of the instances, over the trace")
     cost_per_month: Decimal = Field(description="the same for 730 h")
     cost_per_million_tokens: Decimal = Field(description="of prompt and answer tokens together")
-    kwh: float
-    gco2e: float | None = Field(description="None: the catalogue has no figure for the region's grid")
+    kwh: float = Field(description="of the data centre, over the trace")
+    gco2e: float = Field(description="of the region's grid, by location; nothing of the hardware's making")
 
 
 class BatchPoint(Frozen):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 
 from ferry.artefacts import Assessment, Plan, read
 from ferry.catalog import instance_types, prices
 from ferry.catalog.instance_types import InstanceType
-from ferry.catalog.prices import Price
-from ferry.errors import CatalogError, PlanError
+from ferry.errors import PlanError
 from ferry.planning import memory
 from ferry.planning.demand import demand
 from ferry.planning.engines import planned
@@ -34,7 +32,7 @@ BLOCK_TOKENS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A plan's fleet, and the requests that it is to serve. `per_hour` of one instance, on demand and as Spot."""
+    """A plan's fleet, and the requests that it is to serve."""
 
     plan: Plan
     trace: str
@@ -45,8 +43,6 @@ class Case:
     fleet: FleetSettings
     stack: StackFleet
     sizes: Sizes
-    on_demand: Price
-    spot_per_hour: Decimal | None
     notes: tuple[str, ...]
 
     @property
@@ -92,8 +88,6 @@ def case_of(plan: Plan, plan_path: Path, *, trace: Path | None = None, initial: 
         fleet=fleet,
         stack=version.fleet,
         sizes=sizes,
-        on_demand=prices.on_demand(instance.name, plan.region),
-        spot_per_hour=_spot(instance.name, plan.region),
         notes=(
             *requests.notes,
             *calibration.notes,
@@ -105,8 +99,8 @@ def case_of(plan: Plan, plan_path: Path, *, trace: Path | None = None, initial: 
 
 def with_spot(case: Case, share: float) -> Case:
     """The same, with a share of Spot Instances above the on-demand base. Raises CatalogError without a Spot price."""
-    if share and case.spot_per_hour is None:
-        raise CatalogError(f"no Spot price of {case.instance.name} in {case.plan.region}; leave Spot out")
+    if share:
+        prices.spot(case.instance.name, case.plan.region)
     return replace(case, fleet=replace(case.fleet, spot_share=share))
 
 
@@ -145,10 +139,3 @@ def replica_of(roofline: Roofline, placed: Fit, max_sequences: int, max_model_to
         block_tokens=BLOCK_TOKENS,
         max_model_len=max_model_tokens,
     )
-
-
-def _spot(instance_type: str, region: str) -> Decimal | None:
-    try:
-        return prices.spot(instance_type, region).per_hour
-    except CatalogError:
-        return None

@@ -10,6 +10,7 @@ from ferry.artefacts import Outcome, Slo, Spread
 from ferry.cost.money import HOURS_PER_MONTH, cents
 from ferry.planning.replay.case import Case
 from ferry.simulation.flapping import reversals
+from ferry.simulation.footprint import footprint
 from ferry.simulation.result import Result
 from ferry.simulation.scaling_spec import ScalingSpec
 from ferry.simulation.workload import Floats
@@ -23,7 +24,8 @@ def outcome(name: str, description: str, spec: ScalingSpec, case: Case, result: 
     ttft, latency = spread(result.ttft_s[served]), spread(result.latency_s[served])
     gaps = result.tpot_s[np.isfinite(result.tpot_s)]
     tpot = spread(gaps) if len(gaps) else None
-    cost = _cost(case, result)
+    used = footprint(result, case.instance, case.plan.region)
+    cost = used.cost
     tokens = int(result.workload.input_tokens[served].sum()) + int(result.workload.output_tokens[served].sum())
     lifetime_s = float((result.instances.ended_s - result.instances.launched_s).sum())
     existing = result.periods.in_service + result.periods.pending + result.periods.draining
@@ -50,8 +52,8 @@ def outcome(name: str, description: str, spec: ScalingSpec, case: Case, result: 
         cost=cents(cost),
         cost_per_month=cents(cost * HOURS_PER_MONTH * HOUR_S / Decimal(repr(result.end_s))),
         cost_per_million_tokens=cents(cost * 10**6 / tokens) if tokens else Decimal(0),
-        kwh=0.0,
-        gco2e=None,
+        kwh=used.kwh,
+        gco2e=used.gco2e,
     )
 
 
@@ -59,14 +61,6 @@ def spread(seconds: Floats) -> Spread:
     """Mean and nearest-rank quantiles, in ms."""
     p50, p95, p99 = np.quantile(seconds, (0.5, 0.95, 0.99), method="inverted_cdf") * 1000
     return Spread(mean=float(seconds.mean()) * 1000, p50=float(p50), p95=float(p95), p99=float(p99))
-
-
-def _cost(case: Case, result: Result) -> Decimal:
-    on_demand = Decimal(repr(result.instance_seconds(spot=False))) / HOUR_S * case.on_demand.per_hour
-    seconds = result.instance_seconds(spot=True)
-    if case.spot_per_hour is None or not seconds:
-        return on_demand
-    return on_demand + Decimal(repr(seconds)) / HOUR_S * case.spot_per_hour
 
 
 def _keeps(slo: Slo, ttft: Spread, tpot: Spread | None) -> bool | None:

@@ -14,6 +14,7 @@ from ferry.planning.replay.outcome import outcome
 from ferry.simulation import policies, policy_file
 from ferry.simulation.autoscaler import compile_spec
 from ferry.simulation.engine import simulate
+from ferry.simulation.footprint import footprint
 from ferry.simulation.result import Result
 from ferry.simulation.scaling_spec import ScalingSpec
 
@@ -72,6 +73,8 @@ def replay(
         fleet = replace(case.fleet, initial_instances=program.initial_instances)
         results[name] = simulate(workload, case.replica, fleet, program)
         outcomes.append(outcome(name, said, spec, case, results[name]))
+    used = footprint(next(iter(results.values())), case.instance, plan.region)
+    notes += used.assumed
     points = []
     if with_batch_limits:
         progress("batch limits")
@@ -85,7 +88,7 @@ def replay(
             serving=plan.serving,
             region=plan.region,
             instance_type=case.instance.name,
-            currency=case.on_demand.currency,
+            currency=used.currency,
             trace=case.trace,
             hours=case.hours,
             requests_per_s=len(workload) / (case.hours * 3600) if case.hours else 0.0,

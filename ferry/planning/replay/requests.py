@@ -41,9 +41,11 @@ def read_requests(path: Path, facts: TraceFacts | None, time_zone: str) -> Reque
         first_us = opened.database.rows("SELECT min(arrival_us) FROM requests")[0][0]
         zone = ZoneInfo("UTC") if opened.zoned else ZoneInfo(time_zone)
         notes: tuple[str, ...] = ()
+        if damaged := opened.counts.damaged:
+            notes += (f"{damaged} damaged rows of the trace are left out ({', '.join(opened.counts.damaged_at)}, …)",)
         if opened.layout.relative:
             started_at = A_MONDAY.replace(tzinfo=zone)
-            notes = ("the trace has no dates: schedules take it as if it began on a Monday at midnight",)
+            notes += ("the trace has no dates: schedules take it as if it began on a Monday at midnight",)
         else:
             started_at = datetime.fromtimestamp(first_us / 1e6, UTC)
             if not opened.zoned:

@@ -36,7 +36,18 @@ def describe(simulation: Simulation) -> RenderableType:
 def _policies(outcomes: Sequence[Outcome], currency: str) -> Table:
     table = Table(title="by policy", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("policy")
-    for name in ("TTFT P99", "TPOT P99", "promise", "load", "computing", "instances", "flaps", f"{currency} a month"):
+    for name in (
+        "TTFT P99",
+        "TPOT P99",
+        "promise",
+        "load",
+        "computing",
+        "instances",
+        "flaps",
+        "kWh",
+        "kg CO2e",
+        f"{currency} a month",
+    ):
         table.add_column(name, justify="right")
     for one in outcomes:
         table.add_row(
@@ -48,6 +59,8 @@ def _policies(outcomes: Sequence[Outcome], currency: str) -> Table:
             f"{one.utilization:.0%}",
             f"{one.instances_mean:.1f} ({one.instances_max})",
             str(one.flapping),
+            f"{one.kwh:,.1f}",
+            f"{one.gco2e / 1000:,.1f}",
             f"{one.cost_per_month:,.0f}",
             style="" if one.keeps_promise is not False else "dim",
         )

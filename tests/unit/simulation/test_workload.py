@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ferry.errors import FerryError, InvalidField, UnreadableInput
+from ferry.errors import InvalidField
 from ferry.simulation.fleet import FleetSettings
 from ferry.simulation.iteration_time import IterationTime
 from ferry.simulation.replica import ReplicaSettings
-from ferry.simulation.trace_file import read_trace
 from ferry.simulation.workload import Workload
 
 
@@ -84,46 +82,6 @@ def test_a_factor_that_is_no_factor_is_refused(factor: float) -> None:
 def test_a_load_of_nothing_is_refused() -> None:
     with pytest.raises(InvalidField, match="no request is left of 3 at 1e-09 of the load"):
         workload().scaled(1e-9, seed=0)
-
-
-HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
-FIRST = "2023-11-16 18:15:46.6805900,374,44\n"
-
-
-def test_a_trace_is_read_from_its_first_request_on(tmp_path: Path) -> None:
-    path = tmp_path / "trace.csv"
-    path.write_text(HEADER + FIRST + "2023-11-16 18:15:50.9951690,396,109\n")
-    read = read_trace(path)
-    assert read.arrival_s.tolist() == [0.0, 4.314579]
-    assert (read.input_tokens.tolist(), read.output_tokens.tolist()) == ([374, 396], [44, 109])
-
-
-@pytest.mark.parametrize(
-    ("text", "error", "message"),
-    [
-        (HEADER, InvalidField, "it has no requests"),
-        (HEADER + FIRST + "2023-11-16 18:15:46.0000000,1,1\n", InvalidField, "request 1 has arrival_s -0.68"),
-        (HEADER + FIRST + "2023-11-16 18:15:47.0000000,-4,1\n", InvalidField, "request 1 has input_tokens -4"),
-        (HEADER + FIRST + "2023-11-16 18:15:47.0000000,,1\n", UnreadableInput, "request 1 has no input"),
-        (HEADER + FIRST + "2023-11-16 18:15:47.0000000,many,1\n", UnreadableInput, "many"),
-        ("arrival,input\n1,2\n", UnreadableInput, "a CSV with the columns TIMESTAMP"),
-        ("", UnreadableInput, "a CSV with the columns TIMESTAMP"),
-    ],
-)
-def test_a_trace_that_cannot_be_used_is_refused_on_one_line(
-    tmp_path: Path, text: str, error: type[FerryError], message: str
-) -> None:
-    path = tmp_path / "trace.csv"
-    path.write_text(text)
-    with pytest.raises(error, match=message) as caught:
-        read_trace(path)
-    assert "\n" not in str(caught.value)
-    assert str(path) in str(caught.value)
-
-
-def test_a_trace_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableInput, match=r"none\.csv"):
-        read_trace(tmp_path / "none.csv")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ferry.artefacts import BatchPoint, Outcome, Plan, Simulation, Slo
+from ferry.catalog import carbon
 from ferry.errors import CatalogError, InvalidField, PlanError
 from ferry.planning.replay import replay
 from ferry.planning.replay.batch_limits import best
@@ -65,6 +66,9 @@ def test_the_fleet_grows_for_the_rush_and_its_cost_follows_its_seconds(plan_path
     assert 2 < plan.instances_mean < 4
     # 4 x 2 h x 1.006 USD, and the seconds until the last answer
     assert fixed.cost == pytest.approx(Decimal("8.05"), abs=Decimal("0.02"))
+    # 4 x 150 W x 1.38 x 2 h at a fifth to all of it, times the PUE of us-east-1
+    assert 0.2 * 1.656 < fixed.kwh / 1.15 < 1.656
+    assert fixed.gco2e / fixed.kwh == pytest.approx(carbon.find("us-east-1").gco2e_per_kwh)
     assert fixed.cost_per_month == pytest.approx(Decimal("2937.52"), abs=Decimal("0.01"))
     assert plan.cost == pytest.approx(fixed.cost * Decimal(plan.instances_mean / 4), abs=Decimal("0.02"))
 
@@ -132,8 +136,12 @@ def test_spot_without_a_price_is_an_error(
 ) -> None:
     plan = planned(make.assessment())
     plan.write(tmp_path / "plan.yaml")
-    monkeypatch.setattr("ferry.planning.replay.case._spot", lambda instance_type, region: None)
-    with pytest.raises(CatalogError, match=r"no Spot price of g5\.xlarge in us-east-1; leave Spot out"):
+
+    def none(instance_type: str, region: str) -> None:
+        raise CatalogError(f"no Spot price of {instance_type} in {region}")
+
+    monkeypatch.setattr("ferry.catalog.prices.spot", none)
+    with pytest.raises(CatalogError, match=r"no Spot price of g5\.xlarge in us-east-1"):
         run(tmp_path / "plan.yaml", spot_share=0.5)
 
 
