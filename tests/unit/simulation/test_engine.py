@@ -128,6 +128,9 @@ def test_what_can_never_fit_is_refused_and_counted() -> None:
     assert result.refused.tolist() == [True, True, False]
     assert np.isnan(result.ttft_s[:2]).all()
     assert tokens(result)[2] == (1.0, 1.0)
+    nothing = simulate(workload((7.0, 12, 1)), replica(kv_blocks=3, block_tokens=4), ONE)
+    assert (nothing.refused.tolist(), nothing.end_s, nothing.iterations) == ([True], 0.0, 0)
+    assert np.isnan(nothing.utilisation)
 
 
 def test_a_request_goes_where_the_fewest_are() -> None:
