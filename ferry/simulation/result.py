@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -100,5 +101,6 @@ class Result:
 
     @property
     def utilisation(self) -> float:
-        """Share of the time in service that was spent in iterations, over all instances."""
-        return float(self.instances.busy_s.sum() / (self.instances.ended_s - self.instances.in_service_s).sum())
+        """Share of the time in service that was spent in iterations, over all instances; NaN when there was none."""
+        serving_s = float((self.instances.ended_s - self.instances.in_service_s).sum())
+        return float(self.instances.busy_s.sum()) / serving_s if serving_s > 0 else math.nan

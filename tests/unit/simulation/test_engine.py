@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from ferry.errors import InvalidField
+from ferry.simulation.autoscaler import compile_spec
 from ferry.simulation.engine import simulate
 from ferry.simulation.fleet import FleetSettings
 from ferry.simulation.iteration_time import IterationTime
 from ferry.simulation.replica import ReplicaSettings
 from ferry.simulation.result import Result
+from ferry.simulation.scaling_spec import ScalingSpec
 from ferry.simulation.workload import Workload
 
 ONE = FleetSettings(initial_instances=1)
@@ -128,6 +130,9 @@ def test_what_can_never_fit_is_refused_and_counted() -> None:
     assert result.refused.tolist() == [True, True, False]
     assert np.isnan(result.ttft_s[:2]).all()
     assert tokens(result)[2] == (1.0, 1.0)
+    nothing = simulate(workload((7.0, 12, 1)), replica(kv_blocks=3, block_tokens=4), ONE)
+    assert (nothing.refused.tolist(), nothing.end_s, nothing.iterations) == ([True], 0.0, 0)
+    assert np.isnan(nothing.utilisation)
 
 
 def test_a_request_goes_where_the_fewest_are() -> None:
@@ -228,3 +233,9 @@ def test_an_engine_that_is_never_idle_counts_beyond_2_31_iterations() -> None:
 def test_a_fleet_without_an_instance_and_without_a_policy_is_refused() -> None:
     with pytest.raises(InvalidField, match="initial_instances is 0 and there is no scaling policy"):
         simulate(workload((0.0, 1, 1)), replica(), replace(ONE, initial_instances=0))
+
+
+def test_requests_that_no_instance_will_ever_serve_are_an_error() -> None:
+    never = compile_spec(ScalingSpec(min_size=0, max_size=1, initial=0))
+    with pytest.raises(InvalidField, match="2 requests wait at the gateway, no instance is left"):
+        simulate(workload((0.0, 1, 1), (90.0, 1, 1)), replica(), replace(ONE, initial_instances=0), never)
