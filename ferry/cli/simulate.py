@@ -37,12 +37,18 @@ def simulate(
             "--spot-share", metavar="SHARE", min=0, max=1, help="Share of Spot above the plan's base, 0 to 1."
         ),
     ] = None,
+    spot_recording: Annotated[
+        Path | None,
+        typer.Option("--spot-recording", metavar="FILE", help="JSON of how many Spot Instances were there, and when."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of what is drawn at random.")] = 0,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE")] = Path("simulation.yaml"),
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Replay the site's requests against the plan's fleet, under several scaling policies and batch limits."""
+    if spot_recording is not None and not spot_share:
+        raise typer.BadParameter("--spot-recording says nothing without --spot-share above 0")
     from ferry import ledger
     from ferry.artefacts import write_whole
     from ferry.planning.replay import plots, replay
@@ -58,6 +64,7 @@ def simulate(
             stretch=stretch,
             initial=initial,
             spot_share=spot_share,
+            spot_recording=spot_recording,
             seed=seed,
             force=force,
             artefact_folder=output.parent,
@@ -70,7 +77,7 @@ def simulate(
     simulation.write(output)
     for path, picture in pictures.items():
         write_whole(path, picture)
-    inputs = [plan_file, *([trace] if trace else [])]
+    inputs = [plan_file, *(path for path in (trace, spot_recording) if path)]
     ledger.append(output.parent, "simulate", inputs=inputs, outputs=[output, *pictures], forced=force, result="done")
     show(simulation.dump(), describe(simulation), as_json)
     note(f"wrote {', '.join(str(path) for path in [output, *pictures])}", as_json)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from ferry.artefacts import Assessment, Plan, read
-from ferry.catalog import instance_types, prices
+from ferry.catalog import instance_types
 from ferry.catalog.instance_types import InstanceType
 from ferry.errors import PlanError
 from ferry.planning import memory
@@ -95,13 +95,6 @@ def case_of(plan: Plan, plan_path: Path, *, trace: Path | None = None, initial: 
             "instances are as many as are asked for: capacity and quotas are not simulated",
         ),
     )
-
-
-def with_spot(case: Case, share: float) -> Case:
-    """The same, with a share of Spot Instances above the on-demand base. Raises CatalogError without a Spot price."""
-    if share:
-        prices.spot(case.instance.name, case.plan.region)
-    return replace(case, fleet=replace(case.fleet, spot_share=share))
 
 
 def _requests(plan: Plan, plan_path: Path, given: Path | None) -> Requests:

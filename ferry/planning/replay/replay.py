@@ -9,8 +9,9 @@ from pathlib import Path
 from ferry.artefacts import Outcome, Plan, Simulation, now, read, upstream
 from ferry.planning.horizon import horizon_s
 from ferry.planning.replay import batch_limits
-from ferry.planning.replay.case import Case, case_of, with_spot
+from ferry.planning.replay.case import Case, case_of
 from ferry.planning.replay.outcome import outcome
+from ferry.planning.replay.spot_market import with_spot
 from ferry.simulation import policies, policy_file
 from ferry.simulation.autoscaler import compile_spec
 from ferry.simulation.engine import simulate
@@ -38,6 +39,7 @@ def replay(
     load: float = 1.0,
     initial: int | None = None,
     spot_share: float | None = None,
+    spot_recording: Path | None = None,
     seed: int = 0,
     with_batch_limits: bool = True,
     force: bool = False,
@@ -47,15 +49,13 @@ def replay(
     """Replay the requests against the plan's fleet under each policy of `names`: "plan", a shipped one, or a file.
 
     `stretch` multiplies the time between arrivals, `load` the number of requests (copies are shifted at random, by
-    `seed`). Writes nothing. Raises what reading the plan, its trace and a policy raise.
+    `seed`). `spot_recording` says when Spot Instances were taken back. Writes nothing. Raises what reading the plan,
+    its trace and a policy raise.
     """
     plan = read(Plan, plan_path, force=force)
     progress("reading the requests")
     case = case_of(plan, plan_path, trace=trace, initial=initial)
     notes = list(case.notes)
-    if spot_share is not None:
-        case = with_spot(case, spot_share)
-        notes.append("no Spot Instance is interrupted: no rate is known for this type")
     workload = case.workload
     if load != 1.0:
         workload = workload.scaled(load, seed)
@@ -64,12 +64,17 @@ def replay(
         workload = workload.stretched(stretch)
         notes.append(f"arrivals {stretch:g} times as far apart as in the trace")
     case = replace(case, workload=workload)
+    until_s = horizon_s(case.hours * 3600)
+    if spot_share is not None:
+        case, said = with_spot(case, spot_share, recording=spot_recording, horizon_s=until_s, seed=seed)
+        notes.append(said)
     outcomes: list[Outcome] = []
     results: dict[str, Result] = {}
     for name in names:
-        progress(f"policy {name}")
+        first = "" if results else ", which compiles the simulation where that was not done before (half a minute)"
+        progress(f"policy {name}{first}")
         spec, said = _policy(name, case)
-        program = compile_spec(spec, start=case.started_at, horizon_s=horizon_s(case.hours * 3600))
+        program = compile_spec(spec, start=case.started_at, horizon_s=until_s)
         fleet = replace(case.fleet, initial_instances=program.initial_instances)
         results[name] = simulate(workload, case.replica, fleet, program)
         outcomes.append(outcome(name, said, spec, case, results[name]))

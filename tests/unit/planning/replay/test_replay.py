@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -96,7 +97,7 @@ def test_spot_costs_its_own_price(plan_path: Path) -> None:
     simulation, cheap = run(plan_path, names=["none"], spot_share=1.0)
     # 0.37222 of 1.006 USD an hour
     assert cheap["none"].cost / dear["none"].cost == pytest.approx(Decimal("0.37"), abs=Decimal("0.001"))
-    assert "no Spot Instance is interrupted: no rate is known for this type" in simulation.assumptions
+    assert "no Spot Instance is taken back: no rate is known of g5" in simulation.assumptions
 
 
 def test_requests_longer_than_the_engine_takes_are_counted(plan_path: Path, tmp_path: Path) -> None:
@@ -199,3 +200,12 @@ def test_long_runs_are_thinned_without_losing_their_mean() -> None:
     thinned = _thin(values)
     assert len(thinned) <= MOST_POINTS
     assert thinned.mean() == pytest.approx(values.mean())
+
+
+def test_spot_instances_are_taken_back_as_recorded(plan_path: Path, tmp_path: Path) -> None:
+    recording = tmp_path / "recording.json"
+    # Ten-minute ticks over two days: four are there, then two for a tick.
+    recording.write_text(json.dumps({"metadata": {"gap_seconds": 600}, "data": [4, 4, 4, 2] + [4] * 284}))
+    simulation, outcomes = run(plan_path, names=["none"], spot_share=1.0, spot_recording=recording)
+    assert "Spot Instances are taken back as recording.json recorded: 2 notices" in simulation.assumptions
+    assert outcomes["none"].launched == 6
