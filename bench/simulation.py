@@ -165,7 +165,7 @@ def heap_of_slots(workload: Workload, slots: int, service_s: float) -> float:
 
 def simpy_slots(workload: Workload, slots: int, service_s: float) -> float:
     """The same with SimPy."""
-    import simpy  # type: ignore[import-not-found]
+    import simpy
 
     environment = simpy.Environment()
     servers = simpy.Resource(environment, capacity=slots)
