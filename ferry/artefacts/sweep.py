@@ -26,6 +26,7 @@ class SweepPoint(Frozen):
     max_size: int
     spot_percentage: int
     cost_per_month: Decimal = Field(description="of the instances, in the region's currency")
+    gco2e_per_month: float | None = Field(default=None, description="None: the region has no carbon figures")
     ttft_p99_ms: float
     tpot_p99_ms: float
     latency_p99_ms: float

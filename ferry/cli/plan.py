@@ -32,7 +32,7 @@ def plan(
     ] = False,
     by: Annotated[
         str | None,
-        typer.Option("--by", metavar="WHAT", help="With --sweep, what is best: ttft or latency (P99) [default: cost]."),
+        typer.Option("--by", metavar="WHAT", help="With --sweep, what is best: cost, carbon, ttft, latency (P99)."),
     ] = None,
     grid: Annotated[
         Path | None, typer.Option("--grid", metavar="FILE", help="With --sweep, what is searched (ferry/grid/v1).")

@@ -59,7 +59,7 @@ def case_of(plan: Plan, plan_path: Path, *, trace: Path | None = None, initial: 
     """
     requests = _requests(plan, plan_path, trace)
     instance = instance_types.find(plan.chosen.instance_type)
-    calibration = calibrate_to_site(plan, requests.workload, BLOCK_TOKENS)
+    calibration = calibrate_to_site(plan.serving_facts, plan.cluster, requests.workload, BLOCK_TOKENS)
     version = Settings.from_config(plan.config).model_versions[0]
     sizes = Sizes(
         min_size=version.fleet.min_size,

@@ -12,7 +12,7 @@ from datetime import date
 
 import numpy as np
 
-from ferry.artefacts import Cluster, EngineMetrics, Plan, Quantiles, Serving
+from ferry.artefacts import Cluster, EngineMetrics, Quantiles, Serving
 from ferry.catalog import accelerators
 from ferry.catalog.instance_types import InstanceType
 from ferry.errors import InvalidField
@@ -56,9 +56,13 @@ _NAMES = tuple(IterationTime.__dataclass_fields__)
 _UNCHANGED = (1.0,) * len(_NAMES)
 
 
-def calibrate_to_site(plan: Plan, workload: Workload, block_tokens: int) -> SiteCalibration:
+NOT_CALIBRATED = SiteCalibration(_UNCHANGED, None, ())
+
+
+def calibrate_to_site(
+    serving: Serving, cluster: Cluster | None, workload: Workload, block_tokens: int
+) -> SiteCalibration:
     """Fit the site's engine to its metrics; without them, or where they cannot be this model's, say so in a note."""
-    serving, cluster = plan.serving_facts, plan.cluster
     uncalibrated = "iterations take what the hardware's figures give, not calibrated to the site"
     if serving.metrics is None:
         return _none(f"{uncalibrated}: it has no engine metrics (serving.metrics in site.yaml)")

@@ -12,6 +12,7 @@ from ferry.artefacts import Assessment, Candidate, Plan, Sweep, SweepBound, Swee
 from ferry.catalog import instance_types
 from ferry.cost.cloud import SpotUse
 from ferry.cost.money import cents
+from ferry.errors import CatalogError
 from ferry.planning import candidates
 from ferry.planning.candidates import Choice
 from ferry.planning.fleet_size import LOAD_TARGET, FleetSize
@@ -219,6 +220,7 @@ def _point(answer: Answer) -> SweepPoint:
         max_size=point.high,
         spot_percentage=point.spot_percentage,
         cost_per_month=cents(answer.cost),
+        gco2e_per_month=_emitted(answer),
         ttft_p99_ms=round(measured.ttft_p99_s * 1000, 3),
         tpot_p99_ms=round(measured.tpot_p99_s * 1000, 3),
         latency_p99_ms=round(measured.latency_p99_s * 1000, 3),
@@ -228,6 +230,13 @@ def _point(answer: Answer) -> SweepPoint:
         instances_max=measured.instances_max,
         utilization=round(measured.utilization, 4),
     )
+
+
+def _emitted(answer: Answer) -> float | None:
+    try:
+        return round(answer.point.gco2e(answer.measured))
+    except CatalogError:
+        return None
 
 
 def _label(point: Point) -> str:

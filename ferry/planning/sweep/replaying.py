@@ -42,7 +42,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a replay gives. Times in seconds, instances over time, purchased instance-seconds."""
+    """What a replay gives. Times in seconds, instances over time, purchased and computing instance-seconds."""
 
     ttft_p99_s: float
     tpot_p99_s: float
@@ -55,6 +55,7 @@ class Measured:
     instances_mean: float
     instances_max: int
     utilization: float
+    busy_s: float
 
 
 def arrays_of(workload: Workload) -> Arrays:
@@ -72,16 +73,17 @@ def measure(workload: Workload, task: Task) -> Measured:
     """Replay the whole workload against one fleet."""
     until_s = horizon_s(float(workload.arrival_s[-1]))
     program = compile_spec(task.spec, start=task.started_at, horizon_s=until_s)
-    interruptions = np.empty(0)
+    interruptions = spot.Interruptions(np.empty(0), np.empty(0, dtype=np.int32))
     if task.interrupted_per_hour and task.spot_percentage:
         interruptions = spot.poisson(
             per_hour=task.interrupted_per_hour, instances=task.spec.max_size, horizon_s=until_s, seed=task.seed
-        ).time_s
+        )
     fleet = FleetSettings(
         initial_instances=program.initial_instances,
         start_s=task.start_s,
         spot_share=task.spot_percentage / 100,
-        spot_interruptions_s=interruptions,
+        spot_interruptions_s=interruptions.time_s,
+        spot_interruption_slots=interruptions.slot,
     )
     result = simulate(workload, task.replica, fleet, program)
     served = ~result.refused
@@ -99,6 +101,7 @@ def measure(workload: Workload, task: Task) -> Measured:
         instances_mean=float(lifetimes.sum()) / result.end_s,
         instances_max=int((result.periods.in_service + result.periods.pending).max(initial=program.initial_instances)),
         utilization=result.utilisation,
+        busy_s=float(result.instances.busy_s.sum()),
     )
 
 

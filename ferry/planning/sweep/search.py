@@ -20,9 +20,9 @@ from ferry.planning.sweep.workers import Replay
 from ferry.simulation.replica import ReplicaSettings
 from ferry.simulation.workload import Workload
 
-By = Literal["cost", "ttft", "latency"]
+By = Literal["cost", "carbon", "ttft", "latency"]
 FIRST_ROUND, LARGEST_ROUND = 64, 512
-REACH = {"cost": 2.0, "ttft": 1.0, "latency": 1.0}
+REACH = {"cost": 2.0, "carbon": 1.0, "ttft": 1.0, "latency": 1.0}
 """Up to how many times the best found a candidate's bound may be: the front shows what up to twice the cost buys."""
 Progress = Callable[[int, int], None]
 
@@ -98,6 +98,8 @@ def objective(answer: Answer, by: By) -> float:
     """What is to be small."""
     if by == "cost":
         return float(answer.cost)
+    if by == "carbon":
+        return answer.point.gco2e(answer.measured)
     return answer.measured.ttft_p99_s if by == "ttft" else answer.measured.latency_p99_s
 
 
@@ -140,6 +142,8 @@ def _group(task: Task, points: list[Point], known: Bounds, by: By) -> _Group:
     points = sorted(points, key=lambda point: point.least_cost)
     if by == "cost":
         return _Group(task, points, float(points[0].least_cost))
+    if by == "carbon":
+        return _Group(task, points, min(point.least_gco2e for point in points))
     return _Group(task, points, known.ttft_p99_s if by == "ttft" else known.latency_p99_s)
 
 
@@ -211,7 +215,7 @@ def _beyond(groups: Sequence[_Group], by: By) -> Iterator[RuledOut]:
     for group in groups:
         for point in group.points:
             by_engine.setdefault(point.engine, []).append(point)
-    bound = "too dear" if by == "cost" else "too slow"
+    bound = {"cost": "too dear", "carbon": "emits too much"}.get(by, "too slow")
     for engine, points in by_engine.items():
         reason = f"even idle, not below the {by} of the best found"
         if by == "cost":

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+import numpy as np
+
 from ferry.artefacts import Serving
-from ferry.catalog import instance_types, prices
+from ferry.catalog import carbon, instance_types, prices
 from ferry.catalog.instance_types import InstanceType
 from ferry.catalog.prices import Price
 from ferry.catalog.regions import Region
@@ -22,14 +24,16 @@ from ferry.planning.engines import planned
 from ferry.planning.fleet_size import LEAST, LOAD_TARGET
 from ferry.planning.memory import Fit, Misfit
 from ferry.planning.replay.case import replica_of
+from ferry.planning.replay.site_calibration import NOT_CALIBRATED, SiteCalibration
 from ferry.planning.roofline import Roofline, batch_limit
 from ferry.planning.sweep.grid import AS_IS, Grid
 from ferry.planning.sweep.replaying import Measured, Task
 from ferry.planning.sweep.scaling import Scaling
 from ferry.simulation import boot, spot
+from ferry.simulation.footprint import kilowatt_hours
 from ferry.simulation.replica import ReplicaSettings
 
-SECONDS_PER_MONTH = HOURS_PER_MONTH * 3600
+MONTH_S = float(HOURS_PER_MONTH * 3600)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,6 +77,21 @@ class Point:
             each = min(each, self.spot.per_hour)
         return self.low * each * HOURS_PER_MONTH
 
+    @property
+    def least_gco2e(self) -> float:
+        """A month of the smallest size that does nothing. Raises CatalogError when the region has no carbon figures."""
+        return self._gco2e(self.low * MONTH_S, 0.0)
+
+    def gco2e(self, measured: Measured) -> float:
+        """What the replayed instances emit, for a month of 730 h. Raises CatalogError as `least_gco2e` does."""
+        scale = MONTH_S / measured.end_s
+        return self._gco2e((measured.on_demand_s + measured.spot_s) * scale, measured.busy_s * scale)
+
+    def _gco2e(self, lifetime_s: float, busy_s: float) -> float:
+        grid = carbon.find(self.place.name)
+        kwh = kilowatt_hours(np.array([lifetime_s]), np.array([busy_s]), self.engine.instance)
+        return kwh * grid.pue * grid.gco2e_per_kwh
+
     def cost(self, measured: Measured) -> Decimal:
         """What the replayed instances cost, for a month of 730 h."""
         hours = Decimal(repr(measured.on_demand_s)) * self.on_demand.per_hour
@@ -105,6 +124,7 @@ class Space:
     time_zone: str
     started_at: datetime
     seed: int
+    calibration: SiteCalibration = NOT_CALIBRATED
 
     def engines(self) -> Iterator[Engine | RuledOut]:
         """Each instance type with each quantisation and batch limit, or why it is none."""
@@ -182,7 +202,7 @@ class Space:
                 fit=placed,
                 roofline=roofline,
                 batch=batch,
-                replica=replica_of(roofline, placed, batch, self.demand.max_model_tokens),
+                replica=self.calibration.applied(replica_of(roofline, placed, batch, self.demand.max_model_tokens)),
                 start_s=start_s,
             )
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import get_args
 
 from ferry.artefacts import Assessment, Plan, Serving, Sweep, read
+from ferry.catalog import carbon
 from ferry.errors import PlanError
 from ferry.planning import places
 from ferry.planning.demand import demand
 from ferry.planning.planner import service_named
+from ferry.planning.replay.case import BLOCK_TOKENS
 from ferry.planning.replay.requests import Requests, read_requests, trace_of
+from ferry.planning.replay.site_calibration import calibrate_to_site
 from ferry.planning.sweep.grid import Grid, read_grid
 from ferry.planning.sweep.outcome import nothing_holds, plan_of, sweep_of
 from ferry.planning.sweep.replaying import arrays_of
@@ -66,6 +69,10 @@ def sweep(
     if load != 1.0:
         said = f"{load:g} times the trace's requests; copies shifted by up to a minute, seed {seed}"
         requests = replace(requests, workload=requests.workload.scaled(load, seed), notes=(*requests.notes, said))
+    if objective == "carbon":
+        _comparable([place.name for place in allowed])
+    calibration = calibrate_to_site(service, assessment.cluster, requests.workload, BLOCK_TOKENS)
+    requests = replace(requests, notes=(*requests.notes, *calibration.notes))
     wanted = demand(service)
     space = Space(
         serving=service,
@@ -75,6 +82,7 @@ def sweep(
         time_zone=assessment.location.time_zone,
         started_at=requests.started_at,
         seed=seed,
+        calibration=calibration,
     )
     with workers(arrays_of(requests.workload), count=worker_count, dask=dask) as replay:
         found = search(space, requests.workload, service.slo, objective, replay, progress)
@@ -91,12 +99,17 @@ def _objective(by: str) -> By:
     for known in get_args(By):
         if by == known:
             return by  # type: ignore[return-value]
-    if by == "carbon":
-        raise PlanError(
-            "carbon is unknown: the catalogue has no power of instances and no carbon intensity of regions; "
-            f"search by {', '.join(get_args(By))}"
-        )
     raise PlanError(f"nothing is known by {by!r}; search by {', '.join(get_args(By))}")
+
+
+def _comparable(regions: Sequence[str]) -> None:
+    """Raises CatalogError when a region has no figures, PlanError when some count CO2 alone and others all gases."""
+    alone = [region for region in regions if carbon.find(region).co2_only]
+    if alone and len(alone) < len(regions):
+        raise PlanError(
+            f"the carbon figures of {', '.join(alone)} are of CO2 alone, not to be compared with other regions: name "
+            "one kind with --region, or search by cost"
+        )
 
 
 def _promised(service: Serving) -> None:

@@ -10,7 +10,12 @@ from rich.text import Text
 
 from ferry.artefacts import Sweep, SweepPoint
 
-_WORDS = {"cost": "cheapest", "ttft": "shortest TTFT P99", "latency": "shortest latency P99"}
+_WORDS = {
+    "cost": "cheapest",
+    "carbon": "lowest emissions",
+    "ttft": "shortest TTFT P99",
+    "latency": "shortest latency P99",
+}
 _MEANS = {
     "no copy": "no such copy can be made",
     "no price": "the catalogue has no price",

@@ -12,7 +12,7 @@ import pytest
 
 from ferry.artefacts import EngineMetrics, Plan, Quantiles, measured, unknown
 from ferry.planning.replay.case import BLOCK_TOKENS
-from ferry.planning.replay.site_calibration import _at_rate, _site_replica, calibrate_to_site
+from ferry.planning.replay.site_calibration import SiteCalibration, _at_rate, _site_replica, calibrate_to_site
 from ferry.simulation.engine import simulate
 from ferry.simulation.fleet import FleetSettings
 from ferry.simulation.iteration_time import IterationTime
@@ -54,8 +54,9 @@ def metrics(ttft: Quantiles, tpot: Quantiles, latency: Quantiles, rate: float | 
     )
 
 
-def with_metrics(plan: Plan, found: EngineMetrics | None) -> Plan:
-    return plan.model_copy(update={"serving_facts": plan.serving_facts.model_copy(update={"metrics": found})})
+def calibrated(plan: Plan, found: EngineMetrics | None) -> SiteCalibration:
+    serving = plan.serving_facts.model_copy(update={"metrics": found})
+    return calibrate_to_site(serving, plan.cluster, requests(), BLOCK_TOKENS)
 
 
 def as_slow_as(plan: Plan, factor: float) -> EngineMetrics:
@@ -76,7 +77,7 @@ def plan(make: SimpleNamespace, planned: Callable[..., Plan]) -> Plan:
 
 @pytest.mark.parametrize("factor", [0.7, 1.6])
 def test_an_engine_that_is_slower_or_faster_by_a_factor_is_found_to_be(plan: Plan, factor: float) -> None:
-    found = calibrate_to_site(with_metrics(plan, as_slow_as(plan, factor)), requests(), BLOCK_TOKENS)
+    found = calibrated(plan, as_slow_as(plan, factor))
     assert found.calibration is not None
     assert max(abs(error.relative) for error in found.calibration.errors) < 0.03
     # A step of decoding is known; which of its parts is the slow one, few requests at once cannot tell.
@@ -91,7 +92,7 @@ def test_an_engine_that_is_slower_or_faster_by_a_factor_is_found_to_be(plan: Pla
 
 
 def test_the_factors_scale_the_iterations_of_the_plans_hardware(plan: Plan) -> None:
-    found = calibrate_to_site(with_metrics(plan, as_slow_as(plan, 1.6)), requests(), BLOCK_TOKENS)
+    found = calibrated(plan, as_slow_as(plan, 1.6))
     assert plan.cluster is not None
     replica = _site_replica(plan.serving_facts, plan.cluster, BLOCK_TOKENS)
     assert replica is not None
@@ -101,7 +102,7 @@ def test_the_factors_scale_the_iterations_of_the_plans_hardware(plan: Plan) -> N
 
 
 def test_metrics_of_another_model_are_not_calibrated_to(plan: Plan) -> None:
-    found = calibrate_to_site(with_metrics(plan, as_slow_as(plan, 30)), requests(), BLOCK_TOKENS)
+    found = calibrated(plan, as_slow_as(plan, 30))
     assert found.factors == (1.0,) * 6
     assert "so they are of another model or of other hardware" in found.notes[0]
 
@@ -122,7 +123,7 @@ def nothing() -> Quantiles:
 def test_without_what_it_needs_nothing_is_calibrated_and_a_note_says_so(
     plan: Plan, found: EngineMetrics | None, says: str
 ) -> None:
-    calibrated = calibrate_to_site(with_metrics(plan, found), requests(), BLOCK_TOKENS)
-    assert calibrated.calibration is None
-    assert calibrated.factors == (1.0,) * 6
-    assert says in calibrated.notes[0]
+    without = calibrated(plan, found)
+    assert without.calibration is None
+    assert without.factors == (1.0,) * 6
+    assert says in without.notes[0]

@@ -145,6 +145,30 @@ def test_no_candidate_of_the_front_is_beaten_by_another(searched: Searched) -> N
     assert shown[0].cost == searched.found.best.cost  # type: ignore[union-attr]
 
 
+def test_the_greenest_emits_least_of_all_that_hold(run: Run) -> None:
+    searched = run(
+        Slo(ttft_p99_ms=5000),
+        by="carbon",
+        places=("us-east-1", "eu-north-1"),
+        instance_types=["g5.xlarge", "g6e.xlarge"],
+        quantizations=["as-is"],
+        policies=["none", "article"],
+        sizes=[[2, 2], [4, 4], [2, 6], [8, 8]],
+    )
+    best = searched.found.best
+    assert best is not None
+    assert best.point.place.name == "eu-north-1"
+    emitted = best.point.gco2e(best.measured)
+    for point in [
+        *(one.point for one in searched.found.answers),
+        *(p for o in searched.found.ruled_out for p in o.points),
+    ]:
+        measured = measure(searched.workload, searched.space.task(point))
+        assert point.gco2e(measured) >= point.least_gco2e
+        if miss(searched, measured) <= 1:
+            assert point.gco2e(measured) >= emitted * (1 - 1e-9)
+
+
 def test_target_tracking_is_replayed_and_never_chosen(run: Run) -> None:
     searched = run(
         Slo(ttft_p99_ms=60_000),
