@@ -201,7 +201,7 @@ TYPES = ["g5.xlarge", "g5.2xlarge", "g6.xlarge", "g6e.xlarge", "g6e.2xlarge"]
     spot=st.sampled_from([[0], [0, 50], [100]]),
     ttft_ms=st.sampled_from([300, 900, 2500, 20_000]),
     tpot_ms=st.sampled_from([None, 45, 90]),
-    by=st.sampled_from(["cost", "ttft", "latency"]),
+    by=st.sampled_from(["cost", "carbon", "ttft", "latency"]),
 )
 def test_the_best_found_is_the_best_of_all(
     run: Run,
@@ -229,7 +229,8 @@ def test_the_best_found_is_the_best_of_all(
         measured = measure(searched.workload, searched.space.task(point))
         if point.scaling.is_provisioned and miss(searched, measured) <= 1:
             cost = point.cost(measured)
-            first = {"cost": float(cost), "ttft": measured.ttft_p99_s, "latency": measured.latency_p99_s}[by]
+            times = {"ttft": measured.ttft_p99_s, "latency": measured.latency_p99_s}
+            first = ({"cost": float(cost), "carbon": point.gco2e(measured)} | times)[by]
             values.append((first, cost))
     best = searched.found.best
     assert (best and (objective(best, by), best.cost)) == (min(values) if values else None)
