@@ -44,7 +44,7 @@ class Running:
     def add(self, chunk: bytes | memoryview) -> str:
         """Take the next chunk, and return its CRC64NVME."""
         self._sha256.update(chunk)
-        crc = checksums.crc64nvme(chunk)  # type: ignore[arg-type]  # it takes any buffer
+        crc = checksums.crc64nvme(chunk)
         self._crc = checksums.combine_crc64nvme(self._crc, crc, len(chunk)) if self.chunks else crc
         self.size += len(chunk)
         self.chunks.append(to_base64(crc))
@@ -62,6 +62,11 @@ def chunk_bytes_of(size: int) -> int:
     while chunk * MOST_CHUNKS < size:
         chunk *= 2
     return chunk
+
+
+def has_several_chunks(size: int) -> bool:
+    """Whether a file is sent in parts."""
+    return size > chunk_bytes_of(size)
 
 
 def chunk_lengths(size: int, chunk_bytes: int) -> list[int]:

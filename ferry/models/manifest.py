@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, ValidationError, model_validator
 
@@ -20,7 +20,7 @@ from ferry.errors import UnknownSchema, UnreadableInput
 from ferry.models import checksums, names
 from ferry.models.checksums import Digests
 
-SCHEMA = "ferry/model-manifest/v1"
+SCHEMA: Final = "ferry/model-manifest/v1"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Crc64 = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{11}=$")]

@@ -82,7 +82,9 @@ class S3Transport:
         """The next step of all keys that start so."""
         pages = self._pages("list_objects_v2", Prefix=prefix, Delimiter="/")
         return [
-            entry["Prefix"].removeprefix(prefix).rstrip("/") for page in pages for entry in page.get("CommonPrefixes", [])
+            entry["Prefix"].removeprefix(prefix).rstrip("/")
+            for page in pages
+            for entry in page.get("CommonPrefixes", [])
         ]
 
     def get(self, key: str) -> tuple[bytes, str] | None:
@@ -101,21 +103,7 @@ class S3Transport:
 
     def put_small(self, key: str, content: bytes, *, replacing: str | None) -> str:
         """Write a small object over exactly the etag given, or only where there is none."""
-        condition: dict[str, Any] = {"IfNoneMatch": "*"} if replacing is None else {"IfMatch": replacing}
-        try:
-            answer = self._client.put_object(
-                Bucket=self.bucket, Key=key, Body=content, ChecksumCRC64NVME=checksum_of(content), **condition
-            )
-        except ClientError as error:
-            # With If-Match, S3 answers 404 where the object is gone.
-            if _code(error) in CHANGED | (MISSING if replacing else set()):
-                raise Conflict(f"s3://{self.bucket}/{key}: somebody else wrote it first; look at it and try again") from (
-                    error
-                )
-            raise self._failed(error, key) from error
-        except BotoCoreError as error:
-            raise self._failed(error, key) from error
-        return answer["ETag"]
+        return self.put(key, content, checksum_of(content), replacing=replacing).etag
 
     def versioned(self) -> bool:
         """Whether the bucket keeps versions."""
@@ -138,10 +126,10 @@ class S3Transport:
                     "the role needs s3:DeleteObject"
                 )
 
-    def copy(self, source: Stored, key: str) -> Stored:
+    def copy(self, source: Stored, key: str, *, replacing: str | None) -> Stored:
         """Copy an object within the bucket."""
         if source.size > LARGEST_COPY_BYTES:
-            return self._copy_in_parts(source, key)
+            return self._copy_in_parts(source, key, replacing)
         answer = self._ask(
             lambda: self._client.copy_object(
                 Bucket=self.bucket,
@@ -149,13 +137,14 @@ class S3Transport:
                 CopySource={"Bucket": self.bucket, "Key": source.key},
                 CopySourceIfMatch=source.etag,
                 ChecksumAlgorithm="CRC64NVME",
+                **_condition(replacing),
             ),
             source.key,
         )
         result = answer["CopyObjectResult"]
         return Stored(key, source.size, result["ETag"], result.get("ChecksumCRC64NVME"))
 
-    def _copy_in_parts(self, source: Stored, key: str) -> Stored:
+    def _copy_in_parts(self, source: Stored, key: str, replacing: str | None) -> Stored:
         if source.crc64nvme is None:
             raise Altered(f"s3://{self.bucket}/{source.key}: has no CRC64NVME to check the copy by; push it again")
         upload = self.begin_upload(key)
@@ -164,7 +153,7 @@ class S3Transport:
             self.copy_part(upload, number, source, start, min(COPY_PART_BYTES, source.size - start))
             for number, start in enumerate(starts, start=1)
         ]
-        return self.complete_upload(upload, parts, source.size, source.crc64nvme)
+        return self.complete_upload(upload, parts, source.size, source.crc64nvme, replacing=replacing)
 
     def uploads(self, prefix: str) -> Iterator[Upload]:
         """Multipart uploads under way."""
@@ -213,14 +202,16 @@ class S3Transport:
         result = answer["CopyPartResult"]
         return Part(number, length, result["ETag"], result.get("ChecksumCRC64NVME"))
 
-    def complete_upload(self, upload: Upload, parts: Sequence[Part], size: int, crc64nvme: str) -> Stored:
+    def complete_upload(
+        self, upload: Upload, parts: Sequence[Part], size: int, crc64nvme: str, *, replacing: str | None
+    ) -> Stored:
         """Make the object of its parts."""
         listed: list[dict[str, Any]] = []
         for part in sorted(parts, key=lambda part: part.number):
             checksum = {} if part.crc64nvme is None else {"ChecksumCRC64NVME": part.crc64nvme}
             listed.append({"PartNumber": part.number, "ETag": part.etag, **checksum})
-        arguments: dict[str, Any] = {"MultipartUpload": {"Parts": listed}}
-        answer = self._ask(
+        arguments: dict[str, Any] = {"MultipartUpload": {"Parts": listed}, **_condition(replacing)}
+        answer = self._write(
             lambda: self._client.complete_multipart_upload(
                 Bucket=self.bucket,
                 Key=upload.key,
@@ -230,29 +221,36 @@ class S3Transport:
                 MpuObjectSize=size,
                 **arguments,
             ),
-            upload.key,
+            Stored(upload.key, size, "", crc64nvme),
         )
+        if isinstance(answer, Stored):
+            return answer
         return Stored(upload.key, size, answer["ETag"], answer.get("ChecksumCRC64NVME"), answer.get("VersionId"))
 
     def abort_upload(self, upload: Upload) -> None:
         """Give an upload up."""
         self._ask(
-            lambda: self._client.abort_multipart_upload(
-                Bucket=self.bucket, Key=upload.key, UploadId=upload.upload_id
-            ),
+            lambda: self._client.abort_multipart_upload(Bucket=self.bucket, Key=upload.key, UploadId=upload.upload_id),
             upload.key,
         )
 
     # ---- requests that carry bytes ----
 
-    def put(self, key: str, content: bytes | memoryview, crc64nvme: str) -> Stored:
+    def put(self, key: str, content: bytes | memoryview, crc64nvme: str, *, replacing: str | None) -> Stored:
         """Write an object in one request."""
-        answer = self._persist(
+        answer = self._write(
             lambda: self._client.put_object(
-                Bucket=self.bucket, Key=key, Body=bytes(content), ChecksumCRC64NVME=crc64nvme
+                Bucket=self.bucket,
+                Key=key,
+                Body=bytes(content),
+                ChecksumAlgorithm="CRC64NVME",
+                ChecksumCRC64NVME=crc64nvme,
+                **_condition(replacing),
             ),
-            key,
+            Stored(key, len(content), "", crc64nvme),
         )
+        if isinstance(answer, Stored):
+            return answer
         return Stored(key, len(content), answer["ETag"], crc64nvme, answer.get("VersionId"))
 
     def upload_part(self, upload: Upload, number: int, content: bytes | memoryview, crc64nvme: str) -> Part:
@@ -294,6 +292,16 @@ class S3Transport:
         except (ClientError, BotoCoreError) as error:
             raise self._failed(error, key) from error
 
+    def _write(self, request: Callable[[], T], wanted: Stored) -> T | Stored:
+        """Write under a condition. boto3 repeats a write whose answer was lost; then the condition fails for our own."""
+        try:
+            return self._persist(request, wanted.key)
+        except Conflict:
+            found = self.head(wanted.key)
+            if found is not None and (found.size, found.crc64nvme) == (wanted.size, wanted.crc64nvme):
+                return found
+            raise
+
     def _persist(self, request: Callable[[], T], key: str) -> T:
         """Ask again where bytes were altered on their way, or a body broke off, which boto3 itself does not repeat."""
         for attempt in range(TRIES):
@@ -311,10 +319,16 @@ class S3Transport:
     def _failed(self, error: ClientError | BotoCoreError, key: str) -> TransferError | Altered | Conflict:
         place = f"s3://{self.bucket}/{key}"
         if isinstance(error, ClientError) and _code(error) in CHANGED:
-            return Conflict(f"{place}: has changed meanwhile; start again")
+            return Conflict(f"{place}: somebody else wrote it meanwhile; look who, and start again")
         if isinstance(error, ClientError) and _code(error) in CORRUPTED:
             return Altered(f"{place}: the store refuses what arrived: {error}; look for a faulty link or memory")
-        return TransferError(f"{place}: {' '.join(str(error).split())}; run the same command again, it goes on from here")
+        return TransferError(
+            f"{place}: {' '.join(str(error).split())}; run the same command again, it goes on from here"
+        )
+
+
+def _condition(replacing: str | None) -> dict[str, Any]:
+    return {"IfNoneMatch": "*"} if replacing is None else {"IfMatch": replacing}
 
 
 def _code(error: ClientError) -> str:

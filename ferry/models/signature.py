@@ -82,13 +82,15 @@ class KmsSigner:
             answer = client.get_public_key(KeyId=key)
         except (ClientError, BotoCoreError) as error:
             raise InvalidField(f"KMS key {key}: {error}; it needs kms:GetPublicKey and kms:Sign") from error
-        if answer["KeySpec"] != "ECC_NIST_P256" or answer["KeyUsage"] != "SIGN_VERIFY":
+        try:
+            public = serialization.load_der_public_key(answer["PublicKey"])
+        except ValueError:
+            public = None  # SM2, of the China regions
+        if not isinstance(public, EllipticCurvePublicKey) or not isinstance(public.curve, SECP256R1):
             raise InvalidField(
-                f"KMS key {key} is {answer['KeySpec']} for {answer['KeyUsage']}; nodes verify ECC_NIST_P256 for "
-                "SIGN_VERIFY: make one with `aws kms create-key --key-spec ECC_NIST_P256 --key-usage SIGN_VERIFY`"
+                f"KMS key {key} is {answer.get('KeySpec', type(public).__name__)}; nodes verify ECC_NIST_P256: "
+                "make one with `aws kms create-key --key-spec ECC_NIST_P256 --key-usage SIGN_VERIFY`"
             )
-        public = serialization.load_der_public_key(answer["PublicKey"])
-        assert isinstance(public, EllipticCurvePublicKey)  # noqa: S101 - what the key spec says
         return KmsSigner(client, key, public)
 
     def sign(self, content: bytes) -> bytes:

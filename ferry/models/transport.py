@@ -41,7 +41,12 @@ class Upload:
 
 
 class Transport(Protocol):
-    """One bucket. All methods raise TransferError when the store does not do it after all retries."""
+    """One bucket. All methods raise TransferError when the store does not do it after all retries.
+
+    `replacing` makes a write conditional: over exactly the object with this etag, or, with None, only where there is
+    none. Then Conflict is raised, unless what lies there is what was to be written: a write whose answer was lost, and
+    which was repeated.
+    """
 
     bucket: str
 
@@ -58,10 +63,7 @@ class Transport(Protocol):
         """A small object and its etag, or None where there is none."""
 
     def put_small(self, key: str, content: bytes, *, replacing: str | None) -> str:
-        """Write a small object over exactly the etag given; None: only where there is none. Returns the new etag.
-
-        Raises Conflict where something else is there.
-        """
+        """Write a small object. Returns its etag."""
 
     def versioned(self) -> bool:
         """Whether a deleted object can be had back: the bucket keeps versions."""
@@ -69,8 +71,8 @@ class Transport(Protocol):
     def mark_deleted(self, keys: Sequence[str]) -> None:
         """Put delete markers on objects; their versions stay. Only for a bucket that keeps versions."""
 
-    def copy(self, source: Stored, key: str) -> Stored:
-        """Copy an object, as it was described, within the bucket. Raises Conflict where it has changed since."""
+    def copy(self, source: Stored, key: str, *, replacing: str | None) -> Stored:
+        """Copy an object, as it was described, within the bucket. Raises Conflict where the source has changed."""
 
     def uploads(self, prefix: str) -> Iterator[Upload]:
         """Multipart uploads under way whose key starts so."""
@@ -84,7 +86,9 @@ class Transport(Protocol):
     def copy_part(self, upload: Upload, number: int, source: Stored, start: int, length: int) -> Part:
         """Fill a part from an object, as it was described. Raises Conflict where it has changed since."""
 
-    def complete_upload(self, upload: Upload, parts: Sequence[Part], size: int, crc64nvme: str) -> Stored:
+    def complete_upload(
+        self, upload: Upload, parts: Sequence[Part], size: int, crc64nvme: str, *, replacing: str | None
+    ) -> Stored:
         """Make the object of its parts. Raises Altered when the store finds another checksum over the whole."""
 
     def abort_upload(self, upload: Upload) -> None:
@@ -92,7 +96,7 @@ class Transport(Protocol):
 
     # ---- bytes ----
 
-    def put(self, key: str, content: bytes | memoryview, crc64nvme: str) -> Stored:
+    def put(self, key: str, content: bytes | memoryview, crc64nvme: str, *, replacing: str | None) -> Stored:
         """Write an object in one request. Raises Altered when its bytes do not have this checksum."""
 
     def upload_part(self, upload: Upload, number: int, content: bytes | memoryview, crc64nvme: str) -> Part:
