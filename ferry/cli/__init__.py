@@ -13,6 +13,7 @@ import typer
 
 from ferry.cli.assess import assess
 from ferry.cli.doctor import doctor
+from ferry.cli.models import models
 from ferry.cli.plan import plan
 from ferry.cli.rehearse import rehearse
 from ferry.cli.render import render
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 for verb in (assess, plan, render, rehearse, report, doctor):
     app.command()(verb)
+app.add_typer(models, name="models")
 
 
 def _version(wanted: bool) -> None:

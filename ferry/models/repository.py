@@ -84,6 +84,8 @@ class Repository:
             except FerryError as error:
                 yield Version(name, version, None, str(error))
             else:
+                if signed is None and next(iter(self.transport.list(names.version_prefix(name, version))), None) is None:
+                    continue  # some stores still list the folder of what has only delete markers
                 problem = None if signed else f"no {names.MANIFEST}: a push is under way, or broke off"
                 yield Version(name, version, signed, problem)
 

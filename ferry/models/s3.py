@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ferry.errors import Altered, Conflict, TransferError
 from ferry.models.checksums import crc64nvme as checksum_of
+from ferry.models.crew import LARGE_FILES_AT_ONCE, PARTS_AT_ONCE, SMALL_FILES_AT_ONCE
 from ferry.models.transport import Part, Stored, Upload
 
 if TYPE_CHECKING:
@@ -41,15 +42,19 @@ class S3Transport:
         self._client, self.bucket = client, bucket
 
     @staticmethod
-    def connect(bucket: str, *, connections: int, endpoint_url: str | None = None) -> S3Transport:
-        """Make a client for this many requests at a time."""
+    def connect(bucket: str, *, endpoint_url: str | None = None) -> S3Transport:
+        """Make a client. Raises TransferError where boto3 finds no region."""
         config = Config(
-            max_pool_connections=connections,
+            max_pool_connections=PARTS_AT_ONCE + SMALL_FILES_AT_ONCE + LARGE_FILES_AT_ONCE,
             retries={"mode": "standard", "max_attempts": 8},
             # Virtual-hosted names need a domain; an endpoint that was named may have none.
             s3={"addressing_style": "path" if endpoint_url else "auto"},
         )
-        return S3Transport(boto3.client("s3", endpoint_url=endpoint_url, config=config), bucket)
+        try:
+            client = boto3.client("s3", endpoint_url=endpoint_url, config=config)
+        except (BotoCoreError, ValueError) as error:
+            raise TransferError(f"s3://{bucket}: {error}; set AWS_REGION, or a profile that has one") from error
+        return S3Transport(client, bucket)
 
     # ---- requests that decide ----
 

@@ -100,7 +100,7 @@ def _file(path: str, source: Path, root: Path) -> LocalFile:
     if problem := names.path_problem(path):
         raise InputError(f"{shown}: its name {problem}; rename it, so that it can be pulled anywhere")
     if source.is_symlink():
-        target = source.resolve()
+        target = Path(os.path.realpath(source))  # which, unlike resolve(), leaves a loop of links to stat()
         if not target.is_relative_to(root):
             raise InputError(
                 f"{shown}: is a link to {target}, outside of the folder; push a copy with the files in it (`cp -rL`)"

@@ -71,7 +71,9 @@ class Bucket:
     def list(self, prefix: str) -> Iterator[Stored]:
         self._ask("list", prefix)
         with self._lock:
-            found = [replace(self._stored(key), crc64nvme=None) for key in sorted(self.objects) if key.startswith(prefix)]
+            found = [
+                replace(self._stored(key), crc64nvme=None) for key in sorted(self.objects) if key.startswith(prefix)
+            ]
         yield from found
 
     def list_folders(self, prefix: str) -> Sequence[str]:

@@ -229,7 +229,9 @@ def test_a_channel_put_in_the_place_of_another_is_refused(
 
 def test_a_version_that_is_not_whole_is_not_promoted(promoted: Promote, bucket: Bucket) -> None:
     bucket.remove("models/r1/1/config.json")
-    with pytest.raises(Altered, match=r"^r1@1 is not whole: config.json is missing, 1 in all; `ferry models verify r1@1`"):
+    with pytest.raises(
+        Altered, match=r"^r1@1 is not whole: config.json is missing, 1 in all; `ferry models verify r1@1`"
+    ):
         promoted("1")
     assert KEY not in bucket.objects
 
@@ -240,7 +242,9 @@ def test_a_version_that_does_not_exist_is_not_promoted(promoted: Promote) -> Non
 
 
 def test_a_channel_that_was_never_promoted_says_how_it_is_made(repository: Repository) -> None:
-    with pytest.raises(InvalidField, match=r"r1:stable was never promoted; `ferry models promote r1@VERSION --channel stable`"):
+    with pytest.raises(
+        InvalidField, match=r"r1:stable was never promoted; `ferry models promote r1@VERSION --channel stable`"
+    ):
         meaning(repository)
 
 
@@ -261,7 +265,9 @@ def test_an_unknown_schema_is_named(
     document["signed"]["schema"] = "ferry/model-channel/v2"
     document["signature"] = base64.b64encode(signer.sign(channels.canonical(document["signed"]))).decode()
     bucket.write(KEY, json.dumps(document).encode())
-    with pytest.raises(UnknownSchema, match=r"schema is 'ferry/model-channel/v2', this Ferry reads 'ferry/model-channel/v1'"):
+    with pytest.raises(
+        UnknownSchema, match=r"schema is 'ferry/model-channel/v2', this Ferry reads 'ferry/model-channel/v1'"
+    ):
         meaning(repository)
 
 

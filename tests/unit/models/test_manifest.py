@@ -97,7 +97,11 @@ def test_what_is_no_manifest_says_what_it_is(content: bytes) -> None:
 
 
 @settings(max_examples=30)
-@given(st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
 def test_a_manifest_is_read_or_refused_and_nothing_else(value: Any) -> None:
     base = json.loads(manifest_of().canonical())
     for key in base:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ferry.errors import Altered, Conflict, InvalidField, TransferError, UnwritableOutput, Untrusted
+from ferry.errors import Altered, Conflict, InvalidField, TransferError, Untrusted, UnwritableOutput
 from ferry.models import pull as pulling
 from ferry.models.checksums import combined, crc64nvme
 from ferry.models.crew import Silent
@@ -89,7 +89,8 @@ def test_one_flipped_byte_in_the_bucket_is_refused_by_its_chunk(
     pushed()
     bucket.write(PREFIX + LARGE, flipped(FILES[LARGE], 1500))
     with pytest.raises(
-        Altered, match=rf"^{PREFIX}{LARGE} was altered between bytes 1000 and 2000: CRC64NVME is \S+, \S+ was signed; push"
+        Altered,
+        match=rf"^{PREFIX}{LARGE} was altered between bytes 1000 and 2000: CRC64NVME is \S+, \S+ was signed; push",
     ):
         pulled()
     assert not target.exists()
@@ -109,7 +110,9 @@ def test_bytes_that_were_made_to_fit_the_crc_are_refused_by_the_sha256(
     signed = repository.manifest("r1", "1")
     chunks = signed.manifest.by_path[LARGE].chunks
     monkeypatch.setattr(
-        pulling, "crc64nvme", lambda content: chunks[1] if content == flipped(FILES[LARGE], 1500)[1000:2000] else crc64nvme(content)
+        pulling,
+        "crc64nvme",
+        lambda content: chunks[1] if content == flipped(FILES[LARGE], 1500)[1000:2000] else crc64nvme(content),
     )
     with pytest.raises(Altered, match=rf"{LARGE} was altered: sha256 is [0-9a-f]{{64}}, [0-9a-f]{{64}} was signed"):
         pull(repository, signed, target, progress=Silent())
@@ -298,7 +301,7 @@ def test_a_disk_that_fills_up_meanwhile_stops_the_pull_and_keeps_what_is_there(
     fsync = os.fsync
 
     def full(handle: int) -> None:
-        if os.readlink(f"/proc/self/fd/{handle}").endswith(LARGE):
+        if Path(f"/proc/self/fd/{handle}").readlink().name == LARGE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(handle)
 
@@ -313,7 +316,9 @@ def test_a_disk_that_fills_up_meanwhile_stops_the_pull_and_keeps_what_is_there(
 def test_a_place_that_cannot_be_written_is_named(pushed: Push, pulled: Pull, target: Path) -> None:
     pushed()
     target.parent.write_text("a file where a folder has to be")
-    with pytest.raises(UnwritableOutput, match=r"models(/\.r1\.partial|/r1)?: cannot be written: .+; name another folder"):
+    with pytest.raises(
+        UnwritableOutput, match=r"models(/\.r1\.partial|/r1)?: cannot be written: .+; name another folder"
+    ):
         pulled()
 
 

@@ -189,7 +189,9 @@ def test_a_push_killed_at_any_request_is_finished_by_the_next(pushed: Push, buck
     bucket.before = lambda operation, key: None
     bucket.bytes_in = 0
     done = pushed()
-    assert {key.removeprefix(PREFIX): content for key, content in bucket.objects.items() if "manifest" not in key} == FILES
+    assert {
+        key.removeprefix(PREFIX): content for key, content in bucket.objects.items() if "manifest" not in key
+    } == FILES
     assert bucket.bytes_in == done.sent_bytes == SIZE - held - whole
     assert f"{PREFIX}manifest.json.sig" in bucket.objects
 
@@ -237,14 +239,14 @@ def test_what_an_earlier_push_of_another_folder_left_gets_a_delete_marker(pushed
 def test_nothing_is_removed_from_a_bucket_that_keeps_no_versions(pushed: Push, bucket: Bucket) -> None:
     bucket.keeps_versions = False
     bucket.write(PREFIX + "old.bin", b"old")
-    with pytest.raises(TransferError, match=r"old.bin: lies there and is no file of the folder; the bucket keeps no versions"):
+    with pytest.raises(
+        TransferError, match=r"old.bin: lies there and is no file of the folder; the bucket keeps no versions"
+    ):
         pushed()
     assert bucket.objects[PREFIX + "old.bin"] == b"old"
 
 
-def test_a_push_that_lost_the_race_for_a_name_says_so(
-    pushed: Push, bucket: Bucket, folder: Folder
-) -> None:
+def test_a_push_that_lost_the_race_for_a_name_says_so(pushed: Push, bucket: Bucket, folder: Folder) -> None:
     other = folder("other", {"config.json": b"{}", "more.txt": b"1"})
     racing = True
 

@@ -67,10 +67,17 @@ def test_what_a_trusted_key_signed_is_believed(any_signer: Signer, stranger: Fil
 def test_other_bytes_another_signature_and_another_key_are_not(any_signer: Signer, stranger: FileSigner) -> None:
     signature = any_signer.sign(CONTENT)
     trusted = TrustedKeys([any_signer.public_key])
-    for content, given in ((CONTENT + b" ", signature), (CONTENT, signature[:-1]), (CONTENT, b""), (CONTENT, b"x" * 64)):
+    for content, given in (
+        (CONTENT + b" ", signature),
+        (CONTENT, signature[:-1]),
+        (CONTENT, b""),
+        (CONTENT, b"x" * 64),
+    ):
         with pytest.raises(Untrusted, match=r"^M: its signature fits none of the trusted keys \([0-9a-f]{16}\)"):
             trusted.verify(content, given, "M")
-    with pytest.raises(Untrusted, match=rf"^M: says that key {key_id(any_signer.public_key)[:16]} signed it, trusted is"):
+    with pytest.raises(
+        Untrusted, match=rf"^M: says that key {key_id(any_signer.public_key)[:16]} signed it, trusted is"
+    ):
         TrustedKeys([stranger.public_key]).verify(CONTENT, signature, "M", claimed=key_id(any_signer.public_key))
 
 
@@ -136,4 +143,8 @@ def test_a_key_has_one_id(tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     path.write_bytes(pem(key))
     # openssl pkey -pubin -in key.pem -outform DER | sha256sum
-    assert key_id(load_public_key(path)) == key_id(key) == "339e2ff917630507b6a423b5ce084e285d1fa65d93b3e27a6195d3bbebc9ae23"
+    assert (
+        key_id(load_public_key(path))
+        == key_id(key)
+        == "339e2ff917630507b6a423b5ce084e285d1fa65d93b3e27a6195d3bbebc9ae23"
+    )
