@@ -1,14 +1,14 @@
 """Channels: a name, such as `stable`, for the version to serve. Promoting is one conditional write.
 
-The file is signed whole and carries a sequence that only grows, so that what is put back from yesterday can be told from
-what was promoted today; a rollback is a promotion of the previous version, with the next sequence.
+The file is signed whole and carries a sequence that only grows, so that what is put back from yesterday can be told
+from what was promoted today; a rollback is a promotion of the previous version, with the next sequence.
 
 What that protects, and what it does not:
 * Nobody without the signing key can make a channel mean a version that it never meant.
 * A machine that has seen sequence 7 refuses 6 and less, and another file with sequence 7 (`memory.Memory`). A machine
   that has seen none has nothing to compare with, unless it is told the least sequence (`pull --min-sequence`).
-* Nobody notices an attacker who may write into the bucket and keeps the newest file from ever arriving: a channel has no
-  expiry. LastModified and version ids prove nothing, as that attacker makes them.
+* Nobody notices an attacker who may write into the bucket and keeps the newest file from ever arriving: a channel has
+  no expiry. LastModified and version ids prove nothing, as that attacker makes them.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ import base64
 import binascii
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 
 from ferry.artefacts import Frozen
 from ferry.artefacts.artefact import first_problem
-from ferry.errors import Conflict, InvalidField, UnknownSchema, UnreadableInput, Untrusted
+from ferry.errors import Conflict, FerryError, InvalidField, UnknownSchema, UnreadableInput, Untrusted
 from ferry.models import names
 from ferry.models.manifest import Sha256, canonical
 from ferry.models.memory import Memory
 from ferry.models.repository import Repository, SignedManifest
-from ferry.models.signature import Signer, key_id
+from ferry.models.signature import Signer, key_id, short
 
 SCHEMA: Final = "ferry/model-channel/v1"
 KEPT = 50
@@ -82,11 +83,38 @@ class Held:
     etag: str
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A channel as `list` shows it. `problem` says why it cannot be used."""
+
+    name: str
+    channel: str
+    means: Channel | None
+    problem: str | None = None
+
+    def dump(self) -> dict[str, Any]:
+        """For JSON."""
+        means = None if self.means is None else self.means.model_dump(mode="json", by_alias=True)
+        return {"name": self.name, "channel": self.channel, "problem": self.problem, "means": means}
+
+
 def channel_names(repository: Repository, name: str) -> list[str]:
     """Names of a model's channels."""
     prefix = f"channels/{name}/"
     found = (stored.key.removeprefix(prefix) for stored in repository.transport.list(prefix))
     return sorted(key.removesuffix(".json") for key in found if key.endswith(".json") and "/" not in key)
+
+
+def overview(repository: Repository, name: str) -> Iterator[Seen]:
+    """All channels of a model. One that cannot be believed says why instead of stopping the others."""
+    for channel in channel_names(repository, name):
+        try:
+            held = read(repository, name, channel)
+        except FerryError as error:
+            yield Seen(name, channel, None, str(error))
+        else:
+            if held is not None:
+                yield Seen(name, channel, held.channel)
 
 
 def read(repository: Repository, name: str, channel: str, memory: Memory | None = None) -> Held | None:
@@ -126,8 +154,9 @@ def resolve(repository: Repository, reference: names.Reference, memory: Memory |
     signed = repository.manifest(reference.name, current.version)
     if signed.sha256 != current.manifest_sha256:
         raise Untrusted(
-            f"{repository.place}/{signed.manifest.prefix}{names.MANIFEST}: is signed, but is not the one that was promoted "
-            f"to {reference}: sha256 is {signed.sha256[:16]}, {current.manifest_sha256[:16]} was promoted; promote again"
+            f"{repository.place}/{signed.manifest.prefix}{names.MANIFEST}: is signed, but is not the one that was "
+            f"promoted to {reference} (sha256 {short(signed.sha256)}, not {short(current.manifest_sha256)}): "
+            "another was put in its place; promote again"
         )
     return signed
 

@@ -108,7 +108,8 @@ class Crew:
 
     def take_if_free(self, size: int) -> bool:
         """Take memory for a chunk if there is some. Whoever holds chunks already must not wait for more with `take`:
-        all who wait would hold what the others wait for."""
+        all who wait would hold what the others wait for.
+        """
         size = min(size, BUDGET_BYTES)
         with self._room:
             if self._free < size:

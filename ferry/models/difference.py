@@ -11,7 +11,7 @@ from ferry.models.manifest import File, Manifest
 
 @dataclass(frozen=True)
 class FileDifference:
-    """One path that is not the same in both. `new_bytes` are those of chunks that the old file has not at that place."""
+    """One path that is not the same in both. `new_bytes` are of chunks that the old file has not in that place."""
 
     path: str
     change: Literal["added", "removed", "changed"]

@@ -61,13 +61,12 @@ def _line(source: str, entry: tuple[State, Digests]) -> str:
 
 def _load(path: Path) -> tuple[dict[str, tuple[State, Digests]], int]:
     known: dict[str, tuple[State, Digests]] = {}
-    count = 0
-    if path.exists():
-        for count, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-            try:
-                entry: dict[str, Any] = json.loads(line)
-                digests = entry["digests"] | {"chunks": tuple(entry["digests"]["chunks"])}
-                known[entry["source"]] = (State(**entry["state"]), Digests(**digests))
-            except (ValueError, KeyError, TypeError):
-                continue  # the line that was being written when the process was killed
-    return known, count
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    for line in lines:
+        try:
+            entry: dict[str, Any] = json.loads(line)
+            digests = entry["digests"] | {"chunks": tuple(entry["digests"]["chunks"])}
+            known[entry["source"]] = (State(**entry["state"]), Digests(**digests))
+        except (ValueError, KeyError, TypeError):
+            continue  # the line that was being written when the process was killed
+    return known, len(lines)

@@ -21,10 +21,10 @@ class Memory:
         """Remember a channel, unless a newer one or another of the same sequence was seen. Raises Untrusted."""
         path = self._path(bucket, name, channel)
         seen, seen_sha256 = self._seen(path)
-        if sequence < max(seen, self.least):
+        if sequence < (known := max(seen, self.least)):
             raise Untrusted(
-                f"{where}: has sequence {sequence}, this machine knows of {max(seen, self.least)}: an old channel was put "
-                "back; find out who wrote it, then promote again"
+                f"{where}: has sequence {sequence}, this machine knows of {known}: an old channel was put back; "
+                "find out who wrote it, then promote again"
             )
         if sequence == seen and sha256 != seen_sha256:
             raise Untrusted(
@@ -54,5 +54,6 @@ class Memory:
             return int(document["sequence"]), str(document["sha256"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UnreadableInput(
-                f"{path}: cannot be read ({error!r}), so a replayed channel could not be told; delete it only if you know why"
+                f"{path}: cannot be read ({error!r}), so a replayed channel could not be told; "
+                "delete it only if you know why"
             ) from error

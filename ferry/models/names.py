@@ -1,8 +1,8 @@
 """Names in the repository: of models, versions, channels and files, and the S3 keys that they make.
 
-models/<name>/<version>/<path>              a file, readable by any engine that reads an s3:// prefix
-models/<name>/<version>/manifest.json       what the version is made of; manifest.json.sig is its signature
-channels/<name>/<channel>.json              which version a channel means
+* `models/<name>/<version>/<path>`: a file, readable by any engine that reads an `s3://` prefix
+* `models/<name>/<version>/manifest.json`: what the version is made of; `manifest.json.sig` is its signature
+* `channels/<name>/<channel>.json`: which version a channel means
 """
 
 from __future__ import annotations

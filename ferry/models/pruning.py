@@ -1,4 +1,4 @@
-"""`ferry models prune`: puts delete markers on old versions. Nothing is deleted: the bucket's lifecycle does that, later.
+"""`ferry models prune`: puts delete markers on old versions. The bucket's lifecycle deletes them, later.
 
 Until then a version can be had back by taking its markers off. What a channel means is kept, and what it meant before,
 so that a rollback stays possible.
@@ -69,7 +69,7 @@ def decide(candidates: Iterable[Candidate], kept_by: Sequence[Channel], keep: in
 
 
 def prune(repository: Repository, name: str, keep: int, *, dry_run: bool) -> Pruned:
-    """Decide, and mark unless `dry_run`. Versions that cannot be believed are left alone: they are not Ferry's to judge.
+    """Decide, and mark unless `dry_run`. Versions that cannot be believed are left alone: not Ferry's to judge.
 
     Raises InvalidField for a keep below 1, TransferError when the bucket keeps no versions, Untrusted when a channel
     cannot be believed, since it could mean any version.

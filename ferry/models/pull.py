@@ -1,8 +1,8 @@
 """`ferry models pull`: from the bucket into a folder, which is whole and as it was signed, or is not there.
 
 The version is fetched into `.<folder>.partial` beside the folder, every chunk checked by its CRC64NVME (and asked for
-again where it arrived altered), every file by its SHA-256, flushed to the disk, and then renamed in one step. A pull that
-broke off goes on where it was: what lies in the partial folder is hashed again, not believed.
+again where it arrived altered), every file by its SHA-256, flushed to the disk, and then renamed in one step. A pull
+that broke off goes on where it was: what lies in the partial folder is hashed again, not believed.
 """
 
 from __future__ import annotations
@@ -12,27 +12,18 @@ import fnmatch
 import os
 import shutil
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ferry.errors import Altered, Conflict, FerryError, InvalidField, UnwritableOutput
 from ferry.models import names, verification
-from ferry.models.checksums import Running, chunk_lengths, crc64nvme
 from ferry.models.crew import Crew, Progress
+from ferry.models.download import fetch_all
 from ferry.models.manifest import File
-from ferry.models.repository import Repository, SignedManifest, verified
-from ferry.models.transport import Transport
-
-TRIES = 3
-"""How often a chunk that arrives altered is asked for, before the store's copy is taken for altered."""
-LOOK_AHEAD = 8
-"""Chunks of one file that are asked for before the first of them is written."""
+from ferry.models.repository import Repository, SignedManifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +53,8 @@ def pull(
     """Pull a version whose manifest was verified. `include`: only files that match one of these patterns.
 
     Raises Altered for what is missing, added or not as it was signed, UnwritableOutput for a disk that is full or a
-    folder that cannot be written, Conflict for a folder that holds something else, TransferError when the store gives up.
+    folder that cannot be written, Conflict for a folder that holds something else, TransferError when the store gives
+    up.
     """
     manifest = signed.manifest
     folder = folder.resolve()
@@ -73,9 +65,10 @@ def pull(
         _require_replaceable(repository, folder)
         listed = verification.sizes(repository.transport, manifest.prefix)
         if problems := verification.against_listing({file.path: file.size for file in manifest.files}, listed):
+            named = "; ".join(problem.text for problem in problems[:5])
+            more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
             raise Altered(
-                f"{repository.place}/{manifest.prefix}: {'; '.join(problem.text for problem in problems[:5])}"
-                f"{f' and {len(problems) - 5} more' if len(problems) > 5 else ''}; push the version again under a new name"
+                f"{repository.place}/{manifest.prefix}: {named}{more}; push the version again under a new name"
             )
         incoming = folder.with_name(f".{folder.name}.partial")
         incoming.mkdir(parents=True, exist_ok=True)
@@ -83,7 +76,7 @@ def pull(
         _remove_others(incoming, files)
         _require_room(incoming, files)
         with Crew() as crew:
-            fetched = _fetch_all(repository.transport, manifest.prefix, files, incoming, crew, progress)
+            fetched = fetch_all(repository.transport, manifest.prefix, files, incoming, crew, progress)
         for name, content in ((names.MANIFEST, signed.content), (names.SIGNATURE, signed.signature)):
             _write_through(incoming / name, content)
         _flush_folders(incoming)
@@ -227,99 +220,3 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-# ---- the bytes ----
-
-
-def _fetch_all(
-    transport: Transport, prefix: str, files: Sequence[File], folder: Path, crew: Crew, progress: Progress
-) -> int:
-    """Fetch what is not there yet. Returns the bytes that were fetched."""
-    progress.begin("pulling", sum(file.size for file in files))
-    for file in files:
-        (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
-    small: list[Callable[[], int]] = []
-    large: list[Callable[[], int]] = []
-    for file in sorted(files, key=lambda file: -file.size):
-        task = partial(_fetch, transport, prefix, file, folder / file.path, crew, progress)
-        (large if file.chunks else small).append(task)
-    return sum(crew.run(small, large))
-
-
-def _fetch(transport: Transport, prefix: str, file: File, target: Path, crew: Crew, progress: Progress) -> int:
-    lengths = chunk_lengths(file.size, file.chunk_bytes)
-    if target.is_symlink():
-        target.unlink()
-    with os.fdopen(os.open(target, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644), "r+b") as out:
-        running = Running()
-        done = _keep(out, file, lengths, running, crew)
-        out.seek(running.size)
-        out.truncate()
-        progress.advance(running.size)
-        kept = running.size
-        for content in _chunks(transport, prefix + file.path, file, lengths, done, crew):
-            running.add(content)
-            out.write(content)
-            progress.advance(len(content))
-        out.flush()
-        os.fsync(out.fileno())
-    digests = running.done()
-    if digests.sha256 != file.sha256:
-        target.unlink()
-        raise Altered(
-            f"{prefix}{file.path} was altered: sha256 is {digests.sha256}, {file.sha256} was signed; "
-            "push the version again under a new name"
-        )
-    return file.size - kept
-
-
-def _keep(out: BinaryIO, file: File, lengths: Sequence[int], running: Running, crew: Crew) -> int:
-    """Hash what an earlier run wrote, as far as it is right. Returns the number of whole chunks."""
-    for number, length in enumerate(lengths):
-        crew.check()
-        with crew.chunk(length):
-            content = out.read(length)
-            if len(content) < length or crc64nvme(content) != file.chunk_checksums[number]:
-                return number
-            running.add(content)
-    return len(lengths)
-
-
-def _chunks(
-    transport: Transport, key: str, file: File, lengths: Sequence[int], first: int, crew: Crew
-) -> Iterator[bytes]:
-    """The chunks of a file from `first` on, in order, some of them asked for ahead. Memory is held until each is used."""
-    ahead: deque[Future[bytes]] = deque()
-    asked = first
-    held = 0
-    try:
-        for length in lengths[first:]:
-            if not ahead:
-                crew.take(lengths[asked])
-                held += lengths[asked]
-                ahead.append(crew.part(partial(_chunk, transport, key, file, asked, lengths[asked], crew)))
-                asked += 1
-            while asked < len(lengths) and len(ahead) < LOOK_AHEAD and crew.take_if_free(lengths[asked]):
-                held += lengths[asked]
-                ahead.append(crew.part(partial(_chunk, transport, key, file, asked, lengths[asked], crew)))
-                asked += 1
-            yield ahead.popleft().result()
-            crew.give(length)
-            held -= length
-    finally:
-        crew.give(held)
-
-
-def _chunk(transport: Transport, key: str, file: File, number: int, length: int, crew: Crew) -> bytes:
-    start = number * file.chunk_bytes
-    for _ in range(TRIES):
-        crew.check()
-        content = transport.read(key, start, length)
-        found = crc64nvme(content)
-        if (len(content), found) == (length, file.chunk_checksums[number]):
-            return content
-    raise Altered(
-        f"{key} was altered between bytes {start} and {start + length}: CRC64NVME is {found}, "
-        f"{file.chunk_checksums[number]} was signed; push the version again under a new name"
-    )

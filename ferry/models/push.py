@@ -1,12 +1,13 @@
 """`ferry models push`: from a folder into the bucket. A version exists whole or not at all.
 
-The files come first, in any order; the manifest is written when all of them lie there, by a write that replaces nothing;
-its signature last. What breaks off is found again: whole files by their checksum, parts in S3's own list of them.
+The files come first, in any order; the manifest is written when all of them lie there, by a write that replaces
+nothing; its signature last. What breaks off is found again: whole files by their checksum, parts in S3's own list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
@@ -81,8 +82,8 @@ def _require_plain(request: Request, trusted: TrustedKeys) -> None:
     names.check_name(request.version, "version")
     if (signer := key_id(request.signer.public_key)) not in trusted.by_id:
         raise InvalidField(
-            f"key {short(signer)} would sign, trusted are {', '.join(map(short, trusted.by_id))}: nobody here would believe "
-            "the version; trust the key's public half with --key FILE, or sign with another"
+            f"key {short(signer)} would sign, trusted are {', '.join(map(short, trusted.by_id))}: nobody here would "
+            "believe the version; trust the key's public half with --key FILE, or sign with another"
         )
     for file in request.tree.files:
         if problem := names.key_problem(request.name, request.version, file.path):
@@ -210,8 +211,8 @@ class _Push:
             return
         if not self._transport.versioned():
             raise TransferError(
-                f"{self._repository.place}/{self._prefix}{strays[0]}: lies there and is no file of the folder; the bucket "
-                "keeps no versions, so it is not removed: delete it yourself, or push under another version"
+                f"{self._repository.place}/{self._prefix}{strays[0]}: lies there and is no file of the folder; the "
+                "bucket keeps no versions, so it is not removed: delete it yourself, or push under another version"
             )
         self._transport.mark_deleted([self._prefix + path for path in strays])
 
@@ -220,7 +221,7 @@ class _Push:
         listed = verification.sizes(self._transport, self._prefix)
         if problems := verification.against_listing(sizes, listed):
             raise Altered(
-                f"{self._repository.place}/{self._prefix}: {problems[0].text}; somebody else writes there, push again alone"
+                f"{self._repository.place}/{self._prefix}: {problems[0].text}; somebody else writes there, push again"
             )
 
     def _publish(self, sent: list[Sent]) -> tuple[bytes, bool]:
@@ -254,13 +255,11 @@ class _Push:
             claimed = parse(content, where).signed_with
             if claimed != key_id(signer.public_key):
                 raise Conflict(
-                    f"{where}: was written to be signed with key {short(claimed)}, and is not signed yet; whoever has that "
-                    "key has to push it again"
+                    f"{where}: was written to be signed with key {short(claimed)}, and is not signed yet; whoever has "
+                    "that key has to push it again"
                 )
-            try:
+            with suppress(Conflict):  # somebody else finished the same push; theirs is verified like any other
                 self._transport.put_small(key, signer.sign(content), replacing=None)
-            except Conflict:
-                pass  # somebody else finished the same push; what they wrote is verified like any other
             found = self._transport.get(key)
         if found is None:
             raise TransferError(f"s3://{self._transport.bucket}/{key}: was written and is not there; push again")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ferry.errors import FerryError, InvalidField, Untrusted
 from ferry.models import names
@@ -36,6 +37,22 @@ class Version:
     version: str
     manifest: SignedManifest | None
     problem: str | None = None
+
+    def dump(self) -> dict[str, Any]:
+        """For JSON."""
+        signed = self.manifest
+        told = {"name": self.name, "version": self.version, "problem": self.problem}
+        if signed is None:
+            return told
+        return {
+            **told,
+            "files": len(signed.manifest.files),
+            "size_bytes": signed.manifest.size,
+            "created_at": signed.manifest.created_at.isoformat(),
+            "pushed_by": signed.manifest.pushed_by,
+            "signed_with": signed.key_id,
+            "manifest_sha256": signed.sha256,
+        }
 
 
 @dataclass(frozen=True)
@@ -84,7 +101,7 @@ class Repository:
             except FerryError as error:
                 yield Version(name, version, None, str(error))
             else:
-                if signed is None and next(iter(self.transport.list(names.version_prefix(name, version))), None) is None:
+                if signed is None and not any(self.transport.list(names.version_prefix(name, version))):
                     continue  # some stores still list the folder of what has only delete markers
                 problem = None if signed else f"no {names.MANIFEST}: a push is under way, or broke off"
                 yield Version(name, version, signed, problem)
@@ -109,8 +126,8 @@ def verified(
     manifest = parse(content, where)
     if (manifest.model, manifest.version) != (name, version):
         raise Untrusted(
-            f"{where}: is signed for {manifest.model}@{manifest.version}, not for {name}@{version}: it was put here from "
-            "elsewhere; push the version again under a new name"
+            f"{where}: is signed for {manifest.model}@{manifest.version}, not for {name}@{version}: it was put here "
+            "from elsewhere; push the version again under a new name"
         )
     return SignedManifest(manifest, content, signature, key_id)
 

@@ -1,7 +1,7 @@
 """The transport that speaks to S3, or to what speaks its protocol, through boto3.
 
-Credentials come from boto3's ordinary chain: environment, profile, `credential_process`, instance role. The endpoint can
-be named with AWS_ENDPOINT_URL. boto3 itself repeats what is throttled or interrupted, with backoff and jitter.
+Credentials come from boto3's ordinary chain: environment, profile, `credential_process`, instance role. boto3 itself
+repeats what is throttled or interrupted, with backoff and jitter.
 """
 
 from __future__ import annotations
@@ -176,8 +176,8 @@ class S3Transport:
         )
         return Upload(key, answer["UploadId"])
 
-    def parts(self, upload: Upload) -> dict[int, Part]:
-        """What an upload holds already."""
+    def parts(self, upload: Upload) -> dict[int, Part] | None:
+        """What an upload holds already, or None where it is gone."""
         found: dict[int, Part] = {}
         try:
             for page in self._pages("list_parts", Key=upload.key, UploadId=upload.upload_id):
@@ -186,7 +186,7 @@ class S3Transport:
                     found[number] = Part(number, entry["Size"], entry["ETag"], entry.get("ChecksumCRC64NVME"))
         except TransferError as error:
             if isinstance(error.__cause__, ClientError) and _code(error.__cause__) in MISSING:
-                return {}
+                return None
             raise
         return found
 
@@ -298,7 +298,7 @@ class S3Transport:
             raise self._failed(error, key) from error
 
     def _write(self, request: Callable[[], T], wanted: Stored) -> T | Stored:
-        """Write under a condition. boto3 repeats a write whose answer was lost; then the condition fails for our own."""
+        """Write under a condition. boto3 repeats a write whose answer was lost: then the condition fails on our own."""
         try:
             return self._persist(request, wanted.key)
         except Conflict:

@@ -1,12 +1,13 @@
 """Detached signatures: who may vouch for a model, and how a node checks it without asking anybody.
 
-| key                                  | signature                                        | verified on a node by                   |
-|--------------------------------------|--------------------------------------------------|-----------------------------------------|
-| Ed25519, a file of the operator's    | 64 bytes over the content itself (RFC 8032)      | openssl pkeyutl -verify -rawin, 3.0     |
-| KMS, ECC_NIST_P256, ECDSA_SHA_256    | DER, over the SHA-256 of the content             | the same command                        |
+| key                                | signature                                   | verified on a node by          |
+|------------------------------------|---------------------------------------------|--------------------------------|
+| Ed25519, a file of the operator's  | 64 bytes over the content itself (RFC 8032) | openssl pkeyutl -verify -rawin |
+| KMS, ECC_NIST_P256, ECDSA_SHA_256  | DER, over the SHA-256 of the content        | the same command               |
 
 An Ed25519 key in KMS is refused: its pure form takes at most 4096 bytes, less than the manifest of a large model, and
-its pre-hashed form (ED25519_PH_SHA_512) is one that OpenSSL 3.0 cannot verify (docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html).
+its pre-hashed form (ED25519_PH_SHA_512) is one that OpenSSL 3.0 cannot verify.
+https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html
 A node needs the public key in PEM and nothing else: no network, no certificate chain, no clock. Revoking a key is
 therefore taking it off the nodes: a new launch template.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ferry.models.channels import Channel
+from ferry.models.channels import Channel, Seen
 from ferry.models.difference import Difference
 from ferry.models.pruning import Pruned
 from ferry.models.pull import Pulled
@@ -59,8 +59,8 @@ def describe_verification(found: Verification) -> str:
     return "\n".join(lines)
 
 
-def describe_versions(versions: Sequence[Version], channels: Sequence[Channel]) -> str:
-    """One line for each version, with the channels that mean it."""
+def describe_versions(versions: Sequence[Version], channels: Sequence[Seen]) -> str:
+    """One line for each version, with the channels that mean it, and one for each channel that cannot be believed."""
     lines = []
     for one in versions:
         label = f"{one.name}@{one.version}"
@@ -69,15 +69,16 @@ def describe_versions(versions: Sequence[Version], channels: Sequence[Channel]) 
             continue
         manifest = one.manifest.manifest
         meant = [
-            f"{channel.channel} #{channel.current.sequence}"
-            for channel in channels
-            if (channel.model, channel.current.version) == (one.name, one.version)
+            f"{seen.channel} #{seen.means.current.sequence}"
+            for seen in channels
+            if seen.means and (seen.name, seen.means.current.version) == (one.name, one.version)
         ]
         line = (
             f"{label}  {amount(manifest.size)}, {len(manifest.files)} files, {manifest.created_at:%Y-%m-%d %H:%M} UTC, "
             f"pushed by {manifest.pushed_by}, signed with {short(one.manifest.key_id)}"
         )
         lines.append(f"{line}; channels: {', '.join(meant)}" if meant else line)
+    lines += [f"{seen.name}:{seen.channel}  unusable: {seen.problem}" for seen in channels if seen.problem]
     return "\n".join(lines) or "no versions"
 
 
@@ -96,7 +97,8 @@ def describe_difference(found: Difference) -> str:
     """What is new, in files and bytes."""
     lines = [f"{found.old} → {found.new}: {found.same_files} files ({amount(found.same_bytes)}) are the same"]
     lines += [
-        f"{file.change:8} {file.path}: {amount(file.old_bytes)} → {amount(file.size_bytes)}, new {amount(file.new_bytes)}"
+        f"{file.change:8} {file.path}: {amount(file.old_bytes)} → {amount(file.size_bytes)}, "
+        f"new {amount(file.new_bytes)}"
         for file in found.files
     ]
     lines.append(f"new in all: {amount(found.new_bytes)}")
@@ -110,7 +112,7 @@ def describe_pruned(done: Pruned) -> str:
         for one in done.decisions
     ]
     ending = (
-        f"{done.marked_objects} delete markers were set; the bucket's lifecycle deletes later, until then they can be taken off"
+        f"{done.marked_objects} delete markers were set; they can be taken off until the bucket's lifecycle deletes"
         if done.marked
         else "nothing was marked"
     )

@@ -13,7 +13,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Stored:
-    """An object as the store describes it. `crc64nvme` is of the whole object; None: the store has none, or wasn't asked."""
+    """An object as the store describes it. `crc64nvme` is of the whole object; None: it has none, or was not asked."""
 
     key: str
     size: int
@@ -80,8 +80,8 @@ class Transport(Protocol):
     def begin_upload(self, key: str) -> Upload:
         """Begin a multipart upload with CRC64NVME over the whole object."""
 
-    def parts(self, upload: Upload) -> dict[int, Part]:
-        """What an upload holds already, by number; empty where it does not exist any more."""
+    def parts(self, upload: Upload) -> dict[int, Part] | None:
+        """What an upload holds already, by number; None where it does not exist any more."""
 
     def copy_part(self, upload: Upload, number: int, source: Stored, start: int, length: int) -> Part:
         """Fill a part from an object, as it was described. Raises Conflict where it has changed since."""

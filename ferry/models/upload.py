@@ -98,8 +98,8 @@ class Uploader:
         file, base = action.file, action.base
         key = self.prefix + file.path
         upload = self.uploads.get(key)
-        held = self.transport.parts(upload) if upload is not None else {}
-        if upload is None or not held:
+        held = None if upload is None else self.transport.parts(upload)
+        if upload is None or held is None:
             upload, held = self.transport.begin_upload(key), {}
         source = None if base is None else self._as_signed(base)
         parts = _Parts(self, upload, held, base if source is not None else None, source)
@@ -141,8 +141,8 @@ class Uploader:
         digests = running.done()
         if file.sha256 not in (None, digests.sha256):
             raise Altered(
-                f"{file.source}: sha256 is {digests.sha256[:16]}, the pointer of {file.path} says {str(file.sha256)[:16]}; "
-                "fetch it again with `git lfs fetch`"
+                f"{file.source}: sha256 is {digests.sha256[:16]}, the pointer of {file.path} says "
+                f"{str(file.sha256)[:16]}; fetch it again with `git lfs fetch`"
             )
         self.record(file, digests)
         return digests

@@ -1,6 +1,6 @@
 """`ferry models verify`: what is stored against the signed manifest.
 
-Without `deep`, the store is asked: names and sizes by a listing, checksums (CRC64NVME over the whole object) one by one.
+Without `deep`, the store is asked: names and sizes by a listing, checksums (CRC64NVME of whole objects) one by one.
 That finds every accident. It does not find an attacker who may write into the bucket and makes other bytes of the same
 checksum: `deep` fetches everything and hashes it, as `pull` does.
 """

@@ -120,7 +120,7 @@ def site(gateway: str, site_at: Callable[[str], Site]) -> Site:
 
 @pytest.fixture
 def ferry(site: Site) -> Callable[..., Any]:
-    """Run `ferry models …` in this process. Gives the JSON, or with `code` the text of a run that ends with that code."""
+    """Run `ferry models …` in this process. Gives the JSON, or the text of a run that ends with `code`."""
     return command_line(site)
 
 

@@ -1,4 +1,4 @@
-"""The same against the rehearsal's embedded account, which computes no checksum: what it proves is the requests' form."""
+"""The same against the embedded account, which checks no checksum: what it proves is the requests' form."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -84,7 +85,7 @@ def test_a_version_is_pushed_verified_promoted_pulled_and_rolled_back(site: Site
         ("1", None, 4),
         ("2", None, 4),
     ]
-    assert [one["current"]["version"] for one in listed["channels"]] == ["1"]
+    assert [one["means"]["current"]["version"] for one in listed["channels"]] == ["1"]
     difference = ferry("diff", "r1@1", "r1@2")
     assert [(one["path"], one["change"]) for one in difference["files"]] == [("config.json", "changed")]
     assert difference["new_bytes"] == 2
@@ -199,27 +200,26 @@ def test_a_part_that_is_corrupted_on_its_way_is_refused_by_the_server_and_sent_a
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_push_killed_at_a_random_moment_is_finished_by_the_next(site: Site, ferry: Ferry, seed: int) -> None:
-    files = {f"model-{number}.safetensors": noise(10 * seed + number, 11 * MIB) for number in range(3)}
+    files = {f"model-{number}.safetensors": noise(10 * seed + number, 11 * MIB) for number in range(2)}
     folder = site.folder("a", files)
     command = [sys.executable, str(Path(__file__).with_name("slow_push.py")), str(folder), str(site.root / "key.pem")]
     process = subprocess.Popen(
         command,
-        env={**os.environ, **site.environment},
+        env={**os.environ, **site.environment, "PYTHONPATH": str(REPOSITORY)},
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         text=True,
     )
     with process:
         assert process.stdout is not None
-        lines = random.Random(seed).randrange(1, 13)
-        for _ in range(lines):
-            if not process.stdout.readline():
-                break
+        for _ in range(random.Random(seed).randrange(1, 9)):
+            process.stdout.readline()
         time.sleep(random.Random(seed).random() * 0.05)
         process.kill()
+    assert process.returncode == -signal.SIGKILL
     keys = site.keys("models/r1/1/")
     if "models/r1/1/manifest.json" in keys:
-        assert len(keys) >= 4
+        assert len(keys) >= 3
     whole = sum(11 * MIB for key in keys if key.endswith("safetensors"))
     uploads = site.s3.list_multipart_uploads(Bucket=site.bucket).get("Uploads", [])
     parts = [
@@ -231,27 +231,32 @@ def test_a_push_killed_at_a_random_moment_is_finished_by_the_next(site: Site, fe
     ]
     done = ferry("push", folder, "--name", "r1", "--version", "1")
     assert done["kept_bytes"] == whole + sum(part["Size"] for part in parts)
-    assert done["sent_bytes"] + done["kept_bytes"] == 33 * MIB
+    assert done["sent_bytes"] + done["kept_bytes"] == 22 * MIB
     assert ferry("verify", "r1@1", "--deep")["whole"] is True
     assert site.s3.list_multipart_uploads(Bucket=site.bucket).get("Uploads", []) == []
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_pull_killed_at_a_random_moment_is_finished_by_the_next(site: Site, ferry: Ferry, seed: int) -> None:
-    files = {f"model-{number}.safetensors": noise(100 + number, 11 * MIB) for number in range(3)}
+    files = {f"model-{number}.safetensors": noise(100 + number, 11 * MIB) for number in range(2)}
     ferry("push", site.folder("a", files), "--name", "r1", "--version", "1")
     target = site.root / "models" / "r1"
     command = [sys.executable, str(Path(__file__).with_name("slow_pull.py")), str(target), str(site.public_key)]
     process = subprocess.Popen(
-        command, env={**os.environ, **site.environment}, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+        command,
+        env={**os.environ, **site.environment, "PYTHONPATH": str(REPOSITORY)},
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     with process:
         assert process.stdout is not None
-        for _ in range(random.Random(seed).randrange(1, 9)):
+        for _ in range(random.Random(seed).randrange(1, 6)):
             process.stdout.readline()
         time.sleep(random.Random(seed).random() * 0.05)
         process.kill()
+    assert process.returncode == -signal.SIGKILL
     assert not target.exists()
     done = ferry("pull", "r1@1", target)
-    assert done["kept_bytes"] + done["fetched_bytes"] == 33 * MIB
+    assert done["kept_bytes"] + done["fetched_bytes"] == 22 * MIB
     assert found(target) == files

@@ -125,9 +125,10 @@ class Bucket:
             self.under_way[upload.upload_id] = {}
             return upload
 
-    def parts(self, upload: Upload) -> dict[int, Part]:
+    def parts(self, upload: Upload) -> dict[int, Part] | None:
         self._ask("parts", upload.key)
-        return {number: part for number, (_, part) in self.under_way.get(upload.upload_id, {}).items()}
+        held = self.under_way.get(upload.upload_id)
+        return None if held is None else {number: part for number, (_, part) in held.items()}
 
     def _place(self, upload: Upload, number: int, content: bytes) -> Part:
         part = Part(number, len(content), f'"{hashlib.md5(content).hexdigest()}"', crc64nvme(content))

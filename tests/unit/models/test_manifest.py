@@ -123,7 +123,7 @@ def test_the_checksum_of_the_whole_follows_from_those_of_its_chunks(parts: list[
 
 
 def test_the_checksum_is_the_one_of_the_nvme_specification() -> None:
-    # "123456789" is the check input of every catalogue of CRCs; reveng.sourceforge.io/crc-catalogue/17plus.htm, CRC-64/NVME
+    # The check of CRC-64/NVME in reveng.sourceforge.io/crc-catalogue/17plus.htm
     assert f"{checksums.from_base64(crc64nvme(b'123456789')):016x}" == "ae8b14860a799888"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ferry.errors import Altered, Conflict, InvalidField, TransferError, Untrusted, UnwritableOutput
-from ferry.models import pull as pulling
+from ferry.models import download
 from ferry.models.checksums import combined, crc64nvme
 from ferry.models.crew import Silent
 from ferry.models.manifest import Manifest
@@ -110,7 +110,7 @@ def test_bytes_that_were_made_to_fit_the_crc_are_refused_by_the_sha256(
     signed = repository.manifest("r1", "1")
     chunks = signed.manifest.by_path[LARGE].chunks
     monkeypatch.setattr(
-        pulling,
+        download,
         "crc64nvme",
         lambda content: chunks[1] if content == flipped(FILES[LARGE], 1500)[1000:2000] else crc64nvme(content),
     )
