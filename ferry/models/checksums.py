@@ -41,7 +41,7 @@ class Running:
     _sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
     _crc: int = 0
 
-    def add(self, chunk: bytes | memoryview) -> str:
+    def add(self, chunk: bytes | bytearray | memoryview) -> str:
         """Take the next chunk, and return its CRC64NVME."""
         self._sha256.update(chunk)
         crc = checksums.crc64nvme(chunk)
@@ -75,7 +75,7 @@ def chunk_lengths(size: int, chunk_bytes: int) -> list[int]:
     return [chunk_bytes] * whole + ([rest] if rest else [])
 
 
-def crc64nvme(content: bytes) -> str:
+def crc64nvme(content: bytes | bytearray) -> str:
     """CRC64NVME of some bytes."""
     return to_base64(checksums.crc64nvme(content))
 

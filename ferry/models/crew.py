@@ -18,7 +18,7 @@ PARTS_AT_ONCE = 12
 SMALL_FILES_AT_ONCE = 16
 LARGE_FILES_AT_ONCE = max(2, min(4, os.cpu_count() or 2))
 """Each hashes on a core of its own; more would only make the disk jump."""
-BUDGET_BYTES = 256 * 2**20
+BUDGET_BYTES = 128 * 2**20
 """Chunks in memory, of all files together."""
 
 

@@ -81,9 +81,9 @@ def _keep(out: BinaryIO, file: File, lengths: Sequence[int], running: Running, c
 
 def _chunks(
     transport: Transport, key: str, file: File, lengths: Sequence[int], first: int, crew: Crew
-) -> Iterator[bytes]:
+) -> Iterator[bytes | bytearray]:
     """The chunks of a file from `first` on, in order, some asked for ahead. Memory is held until each is used."""
-    ahead: deque[Future[bytes]] = deque()
+    ahead: deque[Future[bytes | bytearray]] = deque()
     asked = first
     held = 0
     try:
@@ -104,7 +104,7 @@ def _chunks(
         crew.give(held)
 
 
-def _chunk(transport: Transport, key: str, file: File, number: int, length: int, crew: Crew) -> bytes:
+def _chunk(transport: Transport, key: str, file: File, number: int, length: int, crew: Crew) -> bytes | bytearray:
     start = number * file.chunk_bytes
     for _ in range(TRIES):
         crew.check()

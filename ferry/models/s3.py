@@ -33,6 +33,7 @@ LARGEST_COPY_BYTES = 5 * 2**30
 """Of one CopyObject: docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
 COPY_PART_BYTES = 512 * 2**20
 DELETE_BATCH = 1000
+RECEIVE_BYTES = 2**20
 
 
 class S3Transport:
@@ -273,12 +274,18 @@ class S3Transport:
         )
         return Part(number, len(content), answer["ETag"], crc64nvme)
 
-    def read(self, key: str, start: int, length: int) -> bytes:
-        """Bytes of an object."""
+    def read(self, key: str, start: int, length: int) -> bytes | bytearray:
+        """Bytes of an object. They are received into their place, so that a chunk is in memory once."""
 
-        def ask() -> bytes:
+        def ask() -> bytearray:
             answer = self._client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={start}-{start + length - 1}")
-            return answer["Body"].read()
+            body: Any = answer["Body"]
+            content = bytearray(length)
+            filled = 0
+            with memoryview(content) as view:
+                while count := body.readinto(view[filled : filled + RECEIVE_BYTES]):
+                    filled += count
+            return content if filled == length else content[:filled]
 
         return self._persist(ask, key)
 

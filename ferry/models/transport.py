@@ -102,5 +102,5 @@ class Transport(Protocol):
     def upload_part(self, upload: Upload, number: int, content: bytes | memoryview, crc64nvme: str) -> Part:
         """Send one part. A part that arrives altered is refused by the store and sent again."""
 
-    def read(self, key: str, start: int, length: int) -> bytes:
+    def read(self, key: str, start: int, length: int) -> bytes | bytearray:
         """Bytes of an object, `length` of them from `start`."""
