@@ -63,29 +63,33 @@ class Uploader:
                 content = read_chunk(source, file.state.size, file)
                 running.add(content)
             digests = self._known(file, running)
-            if (base := self.references.same(digests)) is not None and self._copied(base, action, digests):
-                self.progress.advance(digests.size)
-                return Sent(file, digests, copied=digests.size)
-            self.transport.put(self.prefix + file.path, content, digests.crc64nvme, replacing=action.replacing)
+            replacing = action.replacing
+            if (base := self.references.same(digests)) is not None:
+                copy = self._copy_of(base, action)
+                if copy is not None and copy.crc64nvme == digests.crc64nvme:
+                    self.progress.advance(digests.size)
+                    return Sent(file, digests, copied=digests.size)
+                replacing = replacing if copy is None else copy.etag
+            self.transport.put(self.prefix + file.path, content, digests.crc64nvme, replacing=replacing)
         self.progress.advance(digests.size)
         return Sent(file, digests, sent=digests.size)
 
     def copy(self, action: Copy, digests: Digests) -> Sent:
-        """Let the store copy; send where it cannot."""
-        if self._copied(action.base, action, digests):
+        """Let the store copy; send where it cannot, or where the copy has another checksum."""
+        copy = self._copy_of(action.base, action)
+        if copy is not None and copy.crc64nvme == digests.crc64nvme:
             self.progress.advance(digests.size)
             return Sent(action.file, digests, copied=digests.size)
-        return self.send(Send(action.file, None, action.replacing))
+        return self.send(Send(action.file, None, action.replacing if copy is None else copy.etag))
 
-    def _copied(self, base: Base, action: Copy | Send, digests: Digests) -> bool:
+    def _copy_of(self, base: Base, action: Copy | Send) -> Stored | None:
         source = self._as_signed(base)
         if source is None:
-            return False
+            return None
         try:
-            copy = self.transport.copy(source, self.prefix + action.file.path, replacing=action.replacing)
+            return self.transport.copy(source, self.prefix + action.file.path, replacing=action.replacing)
         except RepositoryError:
-            return False  # the base was removed or changed in this moment: the bytes are here, so they are sent
-        return copy.crc64nvme == digests.crc64nvme
+            return None  # the base was removed or changed in this moment: the bytes are here, so they are sent
 
     def _as_signed(self, base: Base) -> Stored | None:
         """The base's object, if the store still has it with the checksum that was signed."""

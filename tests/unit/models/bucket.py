@@ -27,6 +27,7 @@ class Bucket:
     before: Callable[[str, str], None] = lambda operation, key: None
     """Called before each request, outside of the lock: to fail, to change a file, to promote in between."""
     on_the_wire: Callable[[str, bytes], bytes] = lambda key, content: content
+    in_copies: Callable[[bytes], bytes] = lambda content: content
     part_copies_tell: bool = True
     """False: as versitygw 1.8.0, which reports the whole source's checksum for a copied part."""
 
@@ -93,6 +94,7 @@ class Bucket:
             return self.write(key, content)
 
     def versioned(self) -> bool:
+        self._ask("versioned", "")
         return self.keeps_versions
 
     def mark_deleted(self, keys: Sequence[str]) -> None:
@@ -107,7 +109,7 @@ class Bucket:
             if self.etags.get(source.key) != source.etag:
                 raise Conflict(f"{source.key}: has changed meanwhile; start again")
             self._require(key, replacing)
-            self.write(key, self.objects[source.key])
+            self.write(key, self.in_copies(self.objects[source.key]))
             return self._stored(key)
 
     def uploads(self, prefix: str) -> Iterator[Upload]:

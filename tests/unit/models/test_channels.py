@@ -97,9 +97,10 @@ def test_promoting_what_a_channel_means_already_changes_nothing(promoted: Promot
     assert bucket.objects[KEY] == before
 
 
+@pytest.mark.parametrize("moment", ["list", "put_small"])
 @pytest.mark.parametrize("first", [None, "1"])
 def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(
-    promoted: Promote, bucket: Bucket, repository: Repository, tmp_path: Path, first: str | None
+    promoted: Promote, bucket: Bucket, repository: Repository, tmp_path: Path, first: str | None, moment: str
 ) -> None:
     if first is not None:
         promoted(first)
@@ -107,7 +108,7 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(
 
     def race(operation: str, key: str) -> None:
         nonlocal racing
-        if racing and operation == "put_small":
+        if racing and operation == moment:
             racing = False
             promoted("3", by="bob@site", memory=Memory(tmp_path / "bob"))
 

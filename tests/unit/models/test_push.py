@@ -150,6 +150,20 @@ def test_a_store_that_misreports_a_copied_part_gets_the_part_sent(pushed: Push, 
     assert bucket.objects["models/r1/2/" + LARGE] == bytes(changed)
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_a_copy_that_the_store_got_wrong_is_replaced_by_the_bytes(
+    pushed: Push, bucket: Bucket, folder: Folder, tmp_path: Path, known: bool
+) -> None:
+    root = folder()
+    later = lambda: time.time_ns() + (10**10 if known else 0)  # noqa: E731
+    pushed("1", root, journal=Journal(tmp_path / "j", later))
+    bucket.in_copies = lambda content: b"\xff" + content[1:]
+    second = pushed("2", root, journal=Journal(tmp_path / "j", later))
+    assert bucket.objects["models/r1/2/tokenizer/vocab.txt"] == b"hello\n"
+    assert bucket.objects["models/r1/2/" + LARGE] == FILES[LARGE]
+    assert second.sent_bytes == (SIZE if known else 8)
+
+
 def test_a_version_whose_bytes_were_swapped_is_not_copied_from(pushed: Push, bucket: Bucket) -> None:
     pushed("1")
     bucket.write("models/r1/1/tokenizer/vocab.txt", b"HELLO\n")
