@@ -258,6 +258,11 @@ class Settings(Section):
         return cls.from_config(document.get("config", {}))
 
 
+def group_name(environment: str, version_name: str) -> str:
+    """Name of a fleet's group. Fixed, because user data, rights and metrics have to know it before it exists."""
+    return f"ferry-{environment}-{version_name}"
+
+
 def _structured(value: Any) -> Any:
     if isinstance(value, str) and value[:1] in "[{":
         return json.loads(value)

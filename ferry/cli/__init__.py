@@ -14,10 +14,13 @@ import typer
 from ferry.cli.assess import assess
 from ferry.cli.doctor import doctor
 from ferry.cli.models import models
+from ferry.cli.models_rollout import rollout
+from ferry.cli.models_transfer import plan_transfer
 from ferry.cli.plan import plan
 from ferry.cli.rehearse import rehearse
 from ferry.cli.render import render
 from ferry.cli.report import report
+from ferry.cli.site import site
 from ferry.errors import FerryError
 
 app = typer.Typer(
@@ -29,7 +32,10 @@ app = typer.Typer(
 )
 for verb in (assess, plan, render, rehearse, report, doctor):
     app.command()(verb)
+models.command("rollout")(rollout)
+models.command("plan-transfer")(plan_transfer)
 app.add_typer(models, name="models")
+app.add_typer(site, name="site")
 
 
 def _version(wanted: bool) -> None:
