@@ -98,12 +98,11 @@ def prune(repository: Repository, name: str, keep: int, *, dry_run: bool) -> Pru
         if any(version == channel.current.version for channel in _channels(repository, name)):
             continue
         prefix = names.version_prefix(name, version)
-        # The manifest first: from then on the version does not exist, so it is never seen in part.
-        keys = [prefix + names.MANIFEST, prefix + names.SIGNATURE]
-        keys += sorted(prefix + path for path in verification.sizes(transport, prefix))
-        transport.mark_deleted(keys[:1])
-        transport.mark_deleted(keys[1:])
-        marked += len(keys)
+        # Manifest and signature last, in one request: if this breaks off, the next run still finds the version.
+        files = sorted(prefix + path for path in verification.sizes(transport, prefix))
+        for keys in (files, [prefix + names.SIGNATURE, prefix + names.MANIFEST]):
+            transport.mark_deleted(keys)
+            marked += len(keys)
     return Pruned(name=name, decisions=decisions, marked=True, marked_objects=marked)
 
 

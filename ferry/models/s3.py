@@ -75,7 +75,6 @@ class S3Transport:
             answer["ContentLength"],
             answer["ETag"],
             answer.get("ChecksumCRC64NVME") if whole else None,
-            answer.get("VersionId"),
         )
 
     def list(self, prefix: str) -> Iterator[Stored]:
@@ -231,14 +230,7 @@ class S3Transport:
         )
         if isinstance(answer, Stored):
             return answer
-        return Stored(upload.key, size, answer["ETag"], answer.get("ChecksumCRC64NVME"), answer.get("VersionId"))
-
-    def abort_upload(self, upload: Upload) -> None:
-        """Give an upload up."""
-        self._ask(
-            lambda: self._client.abort_multipart_upload(Bucket=self.bucket, Key=upload.key, UploadId=upload.upload_id),
-            upload.key,
-        )
+        return Stored(upload.key, size, answer["ETag"], answer.get("ChecksumCRC64NVME"))
 
     # ---- requests that carry bytes ----
 
@@ -257,7 +249,7 @@ class S3Transport:
         )
         if isinstance(answer, Stored):
             return answer
-        return Stored(key, len(content), answer["ETag"], crc64nvme, answer.get("VersionId"))
+        return Stored(key, len(content), answer["ETag"], crc64nvme)
 
     def upload_part(self, upload: Upload, number: int, content: bytes | memoryview, crc64nvme: str) -> Part:
         """Send one part."""
@@ -305,13 +297,19 @@ class S3Transport:
             raise self._failed(error, key) from error
 
     def _write(self, request: Callable[[], T], wanted: Stored) -> T | Stored:
-        """Write under a condition. boto3 repeats a write whose answer was lost: then the condition fails on our own."""
+        """Write under a condition, or complete an upload.
+
+        boto3 repeats a request whose answer was lost. Then the condition fails on our own object, or the upload is gone
+        because it is complete: what lies there decides.
+        """
         try:
             return self._persist(request, wanted.key)
-        except Conflict:
-            found = self.head(wanted.key)
-            if found is not None and (found.size, found.crc64nvme) == (wanted.size, wanted.crc64nvme):
-                return found
+        except (Conflict, TransferError) as error:
+            gone = isinstance(error.__cause__, ClientError) and _code(error.__cause__) in MISSING
+            if isinstance(error, Conflict) or gone:
+                found = self.head(wanted.key)
+                if found is not None and (found.size, found.crc64nvme) == (wanted.size, wanted.crc64nvme):
+                    return found
             raise
 
     def _persist(self, request: Callable[[], T], key: str) -> T:

@@ -241,7 +241,11 @@ def describe(plan: TransferPlan) -> str:
 
 def _days(way: Way) -> str:
     if way.days.value is not None:
-        return f"{way.days.value:,.2f} days ({way.days.basis})"
-    least = "" if way.days.at_least is None else f", at least {way.days.at_least:,.2f}"
-    most = "" if way.days_at_most is None else f", shipping at most {way.days_at_most.value:g}"
+        return f"{_time(way.days.value)} ({way.days.basis})"
+    least = "" if way.days.at_least is None else f", at least {_time(way.days.at_least)}"
+    most = "" if way.days_at_most is None else f", shipping at most {way.days_at_most.value:g} days"
     return f"days unknown{least}{most} ({way.days.source})"
+
+
+def _time(days: float) -> str:
+    return f"{days:,.1f} days" if days >= 1 else f"{days * 24:.2f} hours"

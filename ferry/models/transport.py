@@ -19,7 +19,6 @@ class Stored:
     size: int
     etag: str
     crc64nvme: str | None = None
-    version_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,9 +89,6 @@ class Transport(Protocol):
         self, upload: Upload, parts: Sequence[Part], size: int, crc64nvme: str, *, replacing: str | None
     ) -> Stored:
         """Make the object of its parts. Raises Altered when the store finds another checksum over the whole."""
-
-    def abort_upload(self, upload: Upload) -> None:
-        """Give an upload up and free its parts."""
 
     # ---- bytes ----
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ConnectionClosedError
 
 from ferry.models import checksums, s3
 from ferry.models.checksums import crc64nvme
@@ -193,6 +194,35 @@ def test_a_part_that_is_corrupted_on_its_way_is_refused_by_the_server_and_sent_a
         transport.complete_upload(upload, [part], len(content), crc64nvme(content), replacing=None)
     assert len(sent) == 3
     assert transport.read("models/a1/1/x", 0, len(content)) == content
+
+
+@pytest.mark.parametrize("operation", ["PutObject", "CompleteMultipartUpload"])
+def test_a_write_whose_answer_was_lost_is_found_to_be_done(
+    transport: S3Transport, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = noise(5, 5 * MIB)
+    send = transport._client._endpoint.http_session.send
+    lost: list[str] = []
+
+    def lose(request: Any) -> Any:
+        answer = send(request)
+        wanted = request.method == ("PUT" if operation == "PutObject" else "POST")
+        if wanted and "uploads" not in request.url and not lost:
+            lost.append(request.url)
+            raise ConnectionClosedError(endpoint_url=request.url)
+        return answer
+
+    upload = transport.begin_upload("models/a1/1/x")
+    part = transport.upload_part(upload, 1, content, crc64nvme(content))
+    monkeypatch.setattr(transport._client._endpoint.http_session, "send", lose)
+    if operation == "PutObject":
+        done = transport.put("models/a1/1/y", content, crc64nvme(content), replacing=None)
+    else:
+        done = transport.complete_upload(upload, [part], len(content), crc64nvme(content), replacing=None)
+    assert len(lost) == 1
+    found = transport.head(done.key)
+    assert found is not None
+    assert (found.size, found.crc64nvme) == (done.size, crc64nvme(content)) == (len(content), crc64nvme(content))
 
 
 # ---- kill -9 ----

@@ -98,8 +98,8 @@ class Bucket:
         return self.keeps_versions
 
     def mark_deleted(self, keys: Sequence[str]) -> None:
+        self._ask("mark_deleted", keys[0])
         for key in keys:
-            self._ask("mark_deleted", key)
             self.remove(key)
             self.marked.append(key)
 
@@ -160,10 +160,6 @@ class Bucket:
             del self.under_way[upload.upload_id]
             self.write(upload.key, content)
             return self._stored(upload.key)
-
-    def abort_upload(self, upload: Upload) -> None:
-        self._ask("abort_upload", upload.key)
-        del self.under_way[upload.upload_id]
 
     def put(self, key: str, content: bytes | memoryview, crc64nvme: str, *, replacing: str | None) -> Stored:
         self._ask("put", key)

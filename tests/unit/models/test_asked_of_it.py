@@ -125,7 +125,7 @@ def test_prune_keeps_the_newest_and_what_channels_mean_and_meant(repository: Rep
         ("1", True, "what r1:stable would roll back to"),
     ]
     assert (done.marked, done.marked_objects) == (True, 3)
-    assert bucket.marked == ["models/r1/3/manifest.json", "models/r1/3/manifest.json.sig", "models/r1/3/config.json"]
+    assert bucket.marked == ["models/r1/3/config.json", "models/r1/3/manifest.json.sig", "models/r1/3/manifest.json"]
 
 
 @pytest.mark.usefixtures("five")
@@ -149,7 +149,29 @@ def test_prune_asks_the_channels_again_before_it_marks(
 
     bucket.before = race
     assert prune(repository, "r1", 1, dry_run=False).marked_objects == 3
-    assert bucket.marked[0] == "models/r1/4/manifest.json"
+    assert bucket.marked[0] == "models/r1/4/config.json"
+
+
+@pytest.mark.usefixtures("five")
+@pytest.mark.parametrize("kill_at", [1, 2])
+def test_a_prune_that_broke_off_is_finished_by_the_next(repository: Repository, bucket: Bucket, kill_at: int) -> None:
+    count = 0
+
+    class Killed(BaseException):
+        pass
+
+    def kill(operation: str, key: str) -> None:
+        nonlocal count
+        count += operation == "mark_deleted"
+        if count == kill_at:
+            raise Killed
+
+    bucket.before = kill
+    with pytest.raises(Killed):
+        prune(repository, "r1", 2, dry_run=False)
+    bucket.before = lambda operation, key: None
+    prune(repository, "r1", 2, dry_run=False)
+    assert [key for key in bucket.objects if key.startswith("models/r1/3/")] == []
 
 
 @pytest.mark.usefixtures("five")
@@ -176,7 +198,7 @@ def test_a_version_that_is_not_ours_to_judge_is_left_alone(
     bucket.write("models/r1/half/config.json", b"x")
     done = prune(repository, "r1", 1, dry_run=False)
     assert [one.version for one in done.decisions] == ["5", "4", "2", "1"]
-    assert bucket.marked == ["models/r1/4/manifest.json", "models/r1/4/manifest.json.sig", "models/r1/4/config.json"]
+    assert bucket.marked == ["models/r1/4/config.json", "models/r1/4/manifest.json.sig", "models/r1/4/manifest.json"]
 
 
 def test_at_least_one_version_is_kept(repository: Repository) -> None:
