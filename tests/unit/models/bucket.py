@@ -98,7 +98,8 @@ class Bucket:
         return self.keeps_versions
 
     def mark_deleted(self, keys: Sequence[str]) -> None:
-        self._ask("mark_deleted", keys[0])
+        if keys:
+            self._ask("mark_deleted", keys[0])
         for key in keys:
             self.remove(key)
             self.marked.append(key)
