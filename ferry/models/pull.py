@@ -91,7 +91,7 @@ def _included(files: Sequence[File], include: Sequence[str], where: str) -> tupl
     unused = [pattern for pattern in include if not any(fnmatch.fnmatchcase(file.path, pattern) for file in files)]
     if unused:
         raise InvalidField(
-            f"--include {unused[0]!r} matches none of the {len(files)} files of {where}; its {names.MANIFEST} lists them"
+            f"--include {unused[0]!r} matches none of the {len(files)} files of {where}; its manifest lists them"
         )
     return chosen
 
