@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -45,8 +46,10 @@ def credentials(
         profile=profile,
         at=now(),
     )
-    if output is None:
-        show(made.dump(), made.config.rstrip(), as_json)
+    if output is None and not as_json:
+        sys.stdout.write(made.config)  # as it is: a console would wrap the lines, and take [profile …] for markup
+    elif output is None:
+        show(made.dump(), "", as_json)
     else:
         if output.exists() and output.read_text(encoding="utf-8") != made.config:
             raise UnwritableOutput(f"{output}: has other content; name a new file, or add the profile yourself")

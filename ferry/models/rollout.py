@@ -199,7 +199,8 @@ def _roll_out(
         if ended.status != "Successful":
             undone: State = "rolled back" if ended.status == "RollbackSuccessful" else "failed"
             return Rollout(**{**vars(now), "state": undone, "refresh": ended})
-    _renew_warm_pool(account, serving, fleet, target, sleep)
+    # Described again: what was seen before the refresh was known to have ended may be older than its end.
+    _renew_warm_pool(account, serving, fleets.look(account.autoscaling, name), target, sleep)
     return _described(account, serving, fleets.look(account.autoscaling, name), version, target)
 
 
