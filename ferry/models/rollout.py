@@ -6,6 +6,8 @@ Each step looks at what is there and does the rest, so a rollout that broke off 
     which version is meant; a launch-template version that names it; the nodes, new ones first, half of them and then
     the others; and what the refresh left of old nodes in the warm pool
 
+The embedded account of a rehearsal knows no instance refresh, so a rollout can be rehearsed no further than that.
+
 A failed boot, or the alarm on unhealthy nodes, brings the old template back (EC2 Auto Scaling does that by itself). A
 wanted rollback is a promotion of the previous version and a rollout.
 """
@@ -14,10 +16,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from ferry.errors import Conflict, InvalidField, TransferError
 from ferry.models import fleet as fleets
@@ -126,7 +129,7 @@ def roll_out(
 def _asking(ask: Callable[[], Rollout]) -> Rollout:
     try:
         return ask()
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, ResponseParserError) as error:
         raise TransferError(
             f"rollout: {' '.join(str(error).split())}; set it right and run it again, it goes on from here"
         ) from error
@@ -189,6 +192,8 @@ def _roll_out(
     if refresh is not None:
         while True:
             now = _described(account, serving, fleet := fleets.look(account.autoscaling, name), version, target)
+            if now.refresh is None:  # it is described a moment after it was started
+                now = replace(now, refresh=refresh, state="replacing")
             told(now)
             ended = next((one for one in fleet.refreshes if one.id == refresh.id), refresh)
             if not ended.running:
@@ -198,7 +203,7 @@ def _roll_out(
             sleep(POLL_SECONDS)
         if ended.status != "Successful":
             undone: State = "rolled back" if ended.status == "RollbackSuccessful" else "failed"
-            return Rollout(**{**vars(now), "state": undone, "refresh": ended})
+            return replace(now, state=undone, refresh=ended)
     # Described again: what was seen before the refresh was known to have ended may be older than its end.
     _renew_warm_pool(account, serving, fleets.look(account.autoscaling, name), target, sleep)
     return _described(account, serving, fleets.look(account.autoscaling, name), version, target)

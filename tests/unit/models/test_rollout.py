@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from typer.testing import CliRunner
 
+from ferry.cli import app
 from ferry.errors import Conflict, InvalidField, RepositoryError, TransferError
 from ferry.models import fleet as fleets
 from ferry.models import rollout
 from ferry.models.rollout import Account, Pace
+from ferry.models.signature import FileSigner
 from stacks.settings import Settings
 from templates.node import NodeBoot, user_data
 
@@ -65,7 +71,9 @@ class Autoscaling:
         self.pool: dict[str, Any] = {}
 
     def _check(self, operation: str, given: dict[str, Any]) -> None:
-        report = ParamValidator().validate(given, MODEL.operation_model(operation).input_shape)
+        shape = MODEL.operation_model(operation).input_shape
+        assert shape is not None
+        report = ParamValidator().validate(given, shape)
         assert not report.has_errors(), report.generate_report()
         self.calls.append(operation)
 
@@ -392,6 +400,97 @@ def test_what_aws_refuses_is_told_on_one_line(template: str, clients: Callable[[
     with pytest.raises(TransferError, match=r"LimitExceeded.*run it again, it goes on from here") as raised:
         run(clients(Refusing(template)), settings())
     assert "\n" not in str(raised.value)
+
+
+def test_the_embedded_account_knows_no_instance_refresh(template: str, account: Any) -> None:
+    at = Account(*(account.client(service) for service in ("autoscaling", "ec2", "cloudwatch")))
+    at.autoscaling.create_auto_scaling_group(
+        AutoScalingGroupName=GROUP,
+        MinSize=0,
+        MaxSize=1,
+        AvailabilityZones=["us-east-1a"],
+        LaunchTemplate={"LaunchTemplateId": template, "Version": "1"},
+    )
+    with pytest.raises(TransferError, match="Internal Server Error"):
+        run(at, settings())
+
+
+def test_a_template_of_another_image_is_not_taken_for_it(
+    account: Any, template: str, clients: Callable[[Autoscaling], Account]
+) -> None:
+    account.client("ec2").create_launch_template_version(
+        LaunchTemplateId=template,
+        LaunchTemplateData={"ImageId": "ami-0", "InstanceType": "g5.xlarge", "UserData": encoded(document("2"))},
+    )
+    assert run(clients(Autoscaling(template)), settings()).template_version == "3"
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "named"),
+    [("in place", 0, "2"), ("rolled back", 3, "1"), ("failed", 3, "1"), ("replacing", 0, "1")],
+)
+def test_the_command_names_the_version_in_the_stack_file_once_it_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signer: FileSigner, state: str, code: int, named: str
+) -> None:
+    (tmp_path / "components").mkdir()
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "Pulumi.yaml").touch()
+    file = tmp_path / "stacks" / "Pulumi.prod.yaml"
+    file.write_text(STACK, encoding="utf-8")
+    asked: dict[str, Any] = {}
+
+    def roll_out(account: Account, stack: Settings, serving: Any, version: str, **more: Any) -> rollout.Rollout:
+        asked.update(more, region=account.ec2.meta.region_name)
+        return rollout.Rollout(
+            fleet=serving.name,
+            group_name=GROUP,
+            model=serving.model,
+            version=version,
+            served=version,
+            state=state,  # type: ignore[arg-type]
+            template_version="2",
+            refresh=None,
+            outdated_live=0,
+            outdated_warm=0,
+        )
+
+    monkeypatch.setattr(rollout, "roll_out", roll_out)
+    monkeypatch.setattr(
+        "ferry.models.channels.resolve", lambda *given: SimpleNamespace(manifest=SimpleNamespace(version="2"))
+    )
+    key = tmp_path / "key.pem"
+    key.write_bytes(
+        signer.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[union-attr]
+    )
+    command = [
+        *("models", "rollout", "r1-32b", "--stack", "prod", "--channel", "stable", "--bucket", "b"),
+        *("--project", str(tmp_path), "--state", str(tmp_path / "state"), "--checkpoint", "25", "--json"),
+        *("--key", str(key)),
+    ]
+    done = CliRunner().invoke(app, command, env={"AWS_REGION": "eu-west-1"})
+    assert (done.exit_code, done.exception and str(done.exception)) == (code, str(code) if code else None)
+    assert file.read_text(encoding="utf-8") == STACK.replace('version: "1"', f'version: "{named}"')
+    assert (asked["region"], asked["pace"]) == ("us-east-1", Pace(checkpoint_percents=(25,)))
+    assert f"ferry-prod-blue: r1-32b@2 {state}" in (tmp_path / "state" / "ledger.jsonl").read_text(encoding="utf-8")
+
+
+STACK = """# ours
+config:
+  aws:region: us-east-1
+  ferry:environment: prod
+  ferry:gateway:
+    domain_name: llm.example.com
+  ferry:model_versions:
+    - name: blue # the live one
+      model: r1-32b
+      version: "1"
+      engine:
+        image: vllm:1
+      fleet:
+        instance_types: [g5.xlarge]
+        min_size: 1
+        max_size: 4
+"""
 
 
 def test_a_model_that_several_fleets_serve_needs_the_fleets_name() -> None:
