@@ -260,7 +260,8 @@ def test_a_push_killed_at_a_random_moment_is_finished_by_the_next(site: Site, fe
         )
     ]
     done = ferry("push", folder, "--name", "r1", "--version", "1")
-    assert done["kept_bytes"] == whole + sum(part["Size"] for part in parts)
+    # The server may have finished what was in flight after it was asked.
+    assert done["kept_bytes"] >= whole + sum(part["Size"] for part in parts)
     assert done["sent_bytes"] + done["kept_bytes"] == 22 * MIB
     assert ferry("verify", "r1@1", "--deep")["whole"] is True
     assert site.s3.list_multipart_uploads(Bucket=site.bucket).get("Uploads", []) == []
