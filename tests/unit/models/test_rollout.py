@@ -136,7 +136,7 @@ class Ec2:
     """moto's, and `SourceVersion`, which moto 5.2.5 accepts and does not heed."""
 
     def __init__(self, client: Any) -> None:
-        self._client = client
+        self._client, self.token = client, ""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -146,6 +146,7 @@ class Ec2:
             LaunchTemplateId=given["LaunchTemplateId"], Versions=[SourceVersion]
         )
         data = found["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+        self.token = given["ClientToken"]
         given["LaunchTemplateData"] = {**data, **given["LaunchTemplateData"]}
         return self._client.create_launch_template_version(**given)
 
@@ -282,6 +283,46 @@ def test_another_refresh_is_not_disturbed(template: str, clients: Callable[[Auto
     with pytest.raises(Conflict, match=r"r0 .* is under way and does not bring 3; let it end"):
         run(clients(played), version="3")
     assert played.changes() == ["StartInstanceRefresh"]
+
+
+def test_a_rollback_does_not_cut_off_the_refresh_that_is_under_way(
+    template: str, clients: Callable[[Autoscaling], Account]
+) -> None:
+    played = Autoscaling(template, warm=True)
+    run(clients(played), wait=False)
+    with pytest.raises(Conflict, match="is under way and does not bring 1"):
+        run(clients(played), version="1")
+
+
+def test_a_refresh_that_is_being_undone_is_not_waited_for(
+    template: str, clients: Callable[[Autoscaling], Account]
+) -> None:
+    played = Autoscaling(template, warm=True)
+    run(clients(played), wait=False)
+    played.course = ["RollbackInProgress"]
+    with pytest.raises(Conflict, match="RollbackInProgress"):
+        run(clients(played))
+
+
+def test_a_group_without_nodes_gets_the_template(template: str, clients: Callable[[Autoscaling], Account]) -> None:
+    played = Autoscaling(template)
+    played.live = []
+    assert run(clients(played), settings()).served == "2"
+    assert played.template["Version"] == "2"
+
+
+def test_two_that_make_the_same_template_ask_with_the_same_token(
+    account: Any, template: str, clients: Callable[[Autoscaling], Account]
+) -> None:
+    class SeesNoneYet(Ec2):
+        def get_paginator(self, name: str) -> Any:
+            return SimpleNamespace(paginate=lambda **given: [])
+
+    asked = [SeesNoneYet(account.client("ec2")) for _ in range(3)]
+    seen = fleets.look(Autoscaling(template), GROUP)
+    for client, version in zip(asked, ("2", "2", "3"), strict=True):
+        fleets.template_for(client, seen, version, make=True)
+    assert asked[0].token == asked[1].token != asked[2].token
 
 
 @pytest.mark.parametrize(
@@ -459,9 +500,7 @@ def test_the_command_names_the_version_in_the_stack_file_once_it_is_served(
         "ferry.models.channels.resolve", lambda *given: SimpleNamespace(manifest=SimpleNamespace(version="2"))
     )
     key = tmp_path / "key.pem"
-    key.write_bytes(
-        signer.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[union-attr]
-    )
+    key.write_bytes(signer.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     command = [
         *("models", "rollout", "r1-32b", "--stack", "prod", "--channel", "stable", "--bucket", "b"),
         *("--project", str(tmp_path), "--state", str(tmp_path / "state"), "--checkpoint", "25", "--json"),
