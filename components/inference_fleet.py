@@ -12,7 +12,7 @@ from components.fleet_scaling import FleetScaling, FleetScalingArgs
 from components.identity import Identity
 from components.inference_node import InferenceNode, InferenceNodeArgs
 from stacks import rules
-from stacks.settings import FleetSettings, ModelVersion
+from stacks.settings import FleetSettings, ModelVersion, group_name
 
 HEALTH_GRACE_SECONDS = 120
 """From in service to the first health verdict that counts: two checks of the target group, and some. The launching
@@ -257,11 +257,6 @@ class InferenceFleet(pulumi.ComponentResource):
 
     def _tags(self, what: str) -> dict[str, str]:
         return {**self._args.tags, "Name": f"{self._name}-{what}"}
-
-
-def group_name(environment: str, version_name: str) -> str:
-    """Name of a fleet's group. Fixed, because user data, rights and metrics have to know it before it exists."""
-    return f"ferry-{environment}-{version_name}"
 
 
 def is_mixed(fleet: FleetSettings) -> bool:

@@ -11,6 +11,7 @@ import pulumi
 
 from components.access_logs import AccessLogs, AccessLogsArgs
 from components.audit_archive import AuditArchive, AuditArchiveArgs
+from components.data_sync import DataSync, DataSyncArgs
 from components.identity import Identity
 from components.inference_fleet import InferenceFleet, InferenceFleetArgs
 from components.inference_gateway import InferenceGateway, InferenceGatewayArgs
@@ -18,6 +19,7 @@ from components.model_repository import ModelRepository, ModelRepositoryArgs
 from components.monitoring import Monitoring, MonitoringArgs
 from components.network import Network, NetworkArgs
 from components.notifications import Notifications, NotificationsArgs
+from components.site_identity import SiteIdentity, SiteIdentityArgs
 from stacks.settings import ModelVersion, Settings
 
 
@@ -46,6 +48,7 @@ class InferenceService(pulumi.ComponentResource):
         self._permanent = args.settings.audit.mode != "disposable"
 
         self._make_foundation(args.project)
+        self._site_identity, self._data_sync = self._make_site_identity(), self._make_data_sync()
         self._make_gateway()
         self._fleets = {version.name: self._make_fleet(version) for version in self._settings.model_versions}
         self._monitoring = self._make_monitoring()
@@ -92,6 +95,36 @@ class InferenceService(pulumi.ComponentResource):
                 alarm_topic_arn=self._notifications.topic_arn,
                 access_log_bucket=self._access_logs.bucket_name,
                 tags=tags,
+            ),
+            self._child,
+        )
+
+    def _make_site_identity(self) -> SiteIdentity | None:
+        if self._settings.site_identity is None:
+            return None
+        return SiteIdentity(
+            f"{self._name}-site",
+            SiteIdentityArgs(
+                identity=self._identity,
+                site=self._settings.site_identity,
+                bucket_arn=self._models.bucket_arn,
+                key_arn=self._models.key_arn,
+                tags=self._tags,
+            ),
+            self._child,
+        )
+
+    def _make_data_sync(self) -> DataSync | None:
+        if self._settings.data_sync is None:
+            return None
+        return DataSync(
+            f"{self._name}-data-sync",
+            DataSyncArgs(
+                identity=self._identity,
+                data_sync=self._settings.data_sync,
+                bucket_arn=self._models.bucket_arn,
+                key_arn=self._models.key_arn,
+                tags=self._tags,
             ),
             self._child,
         )
@@ -180,4 +213,10 @@ class InferenceService(pulumi.ComponentResource):
         }
         if self._settings.model_repository.replica_region:
             exports["model_replica_bucket"] = self._models.replica_bucket_name
+        if self._site_identity:
+            exports["site_trust_anchor_arn"] = self._site_identity.trust_anchor_arn
+            exports["site_profile_arn"] = self._site_identity.profile_arn
+            exports["site_role_arn"] = self._site_identity.role_arn
+        if self._data_sync:
+            exports["data_sync_task_arn"] = self._data_sync.task_arn
         return exports

@@ -34,6 +34,9 @@ class ModelRepository(pulumi.ComponentResource):
     """A versioned bucket under a KMS key of its own, and its replica in a second region where the stack asks for one.
 
     Layout: `models/<name>/<version>/…`, `channels/<name>/…`, `bundles/<first 16 hex of sha256>/node-bundle.tar.gz`.
+    Nodes read; whoever pushes writes below one model's prefixes (`site_policies.pusher_rights`); pruning puts delete
+    markers, and only the lifecycle deletes. Objects have no minimum age in a policy, since S3 has no condition on one;
+    `governance_lock_days` is S3's own way to it.
     The replica has no S3 access logs (they cannot leave their region); the trail's data events cover both buckets.
     """
 
@@ -83,7 +86,7 @@ class ModelRepository(pulumi.ComponentResource):
         bucket = PrivateBucket(
             name,
             PrivateBucketArgs(
-                policy=policies.tls_only_bucket,
+                policy=policies.model_bucket,
                 region=region,
                 kms_key_arn=key.arn,
                 access_log_bucket=access_log_bucket,
@@ -93,8 +96,12 @@ class ModelRepository(pulumi.ComponentResource):
                         abort_multipart_days=repository.abort_multipart_days,
                         noncurrent_transitions={"GLACIER_IR": repository.noncurrent_to_glacier_ir_days},
                         noncurrent_expiration_days=repository.noncurrent_expiration_days,
+                        # What `ferry models prune` marked: the marker goes when its last version has gone.
+                        expired_delete_markers=True,
                     )
                 ],
+                locked_days=repository.governance_lock_days,
+                lock_mode="GOVERNANCE",
                 protect=args.protect,
                 tags=args.tags,
             ),

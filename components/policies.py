@@ -71,6 +71,25 @@ def tls_only_bucket(bucket_arn: str) -> str:
     return document(tls_only(bucket_arn))
 
 
+def model_bucket(bucket_arn: str) -> str:
+    """Policy of a bucket of models: nobody deletes a version, not even an administrator who forgot this policy.
+
+    Deleting without a version id stays possible and only puts a delete marker. The lifecycle's own deletions are no
+    requests, so no policy stops them, and what it deletes is what the stack's days say:
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-and-other-bucket-config.html
+    """
+    return document(
+        tls_only(bucket_arn),
+        {
+            "Sid": "OnlyTheLifecycleDeletesVersions",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:DeleteObjectVersion",
+            "Resource": f"{bucket_arn}/*",
+        },
+    )
+
+
 def access_log_bucket(identity: Identity, bucket_arn: str) -> str:
     """Policy of the bucket that S3 (below `s3/`) and the load balancers (below `alb/`) deliver their access logs to.
 
@@ -321,6 +340,9 @@ def replication(
                 "s3:GetObjectVersionForReplication",
                 "s3:GetObjectVersionAcl",
                 "s3:GetObjectVersionTagging",
+                # Asked for where the bucket has Object Lock; without it they read nothing.
+                "s3:GetObjectRetention",
+                "s3:GetObjectLegalHold",
             ],
             "Resource": f"{bucket_arn}/*",
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import pulumi
 import pulumi_aws as aws
@@ -24,7 +25,9 @@ class PrivateBucketArgs:
     access_log_bucket: pulumi.Input[str] | None = None
     """Where S3 writes who asked for what. It has to be in the bucket's own region."""
     locked_days: int | None = None
-    """Object Lock in COMPLIANCE mode: until then nobody, the root user included, can delete a version."""
+    """Object Lock: until then no version can be deleted."""
+    lock_mode: Literal["COMPLIANCE", "GOVERNANCE"] = "COMPLIANCE"
+    """COMPLIANCE binds the root user, too; GOVERNANCE gives way to s3:BypassGovernanceRetention."""
     protect: bool = True
     """Refuse to delete the bucket, and what is in it. False also lets it be destroyed with its objects."""
     region: str | None = None
@@ -91,7 +94,7 @@ class PrivateBucket(pulumi.ComponentResource):
                 f"{name}-lock",
                 region=args.region,
                 bucket=bucket.bucket,
-                rule={"default_retention": {"mode": "COMPLIANCE", "days": args.locked_days}},
+                rule={"default_retention": {"mode": args.lock_mode, "days": args.locked_days}},
                 opts=after_versioning,
             )
         if args.access_log_bucket is not None:
@@ -117,6 +120,7 @@ def lifecycle_rule(
     expiration_days: int | None = None,
     noncurrent_transitions: Mapping[str, int] | None = None,
     noncurrent_expiration_days: int | None = None,
+    expired_delete_markers: bool = False,
 ) -> aws.s3.BucketLifecycleConfigurationRuleArgsDict:
     """A rule for all objects: storage class to days, for current and for noncurrent versions."""
     rule: aws.s3.BucketLifecycleConfigurationRuleArgsDict = {
@@ -131,6 +135,8 @@ def lifecycle_rule(
         ]
     if expiration_days is not None:
         rule["expiration"] = {"days": expiration_days}
+    elif expired_delete_markers:  # S3 takes one or the other
+        rule["expiration"] = {"expired_object_delete_marker": True}
     if noncurrent_transitions:
         rule["noncurrent_version_transitions"] = [
             {"storage_class": storage_class, "noncurrent_days": days}

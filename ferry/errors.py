@@ -12,6 +12,11 @@
     ├── CatalogError           a fact is missing: a price, a region, an instance type
     ├── PlanError              no plan exists: the model fits nowhere, or needs what no component provides
     ├── RenderError            the stack or the templates cannot be written
+    ├── RepositoryError        the model repository cannot do what was asked
+    │   ├── Untrusted          a manifest or a channel is signed by no trusted key, or an old one was put back
+    │   ├── Altered            what is stored, fetched or read is not what was signed or hashed
+    │   ├── Conflict           somebody else has changed the same thing first, or it is there and may not change
+    │   └── TransferError      the object store or the network did not do it, after all retries
     └── RehearsalError         the program could not be run to its end
         ├── UnknownProperty    the program sends a property that no handler knows
         ├── UnknownResource    the program registers a type or calls a function that no handler knows
@@ -68,6 +73,26 @@ class PlanError(FerryError):
 
 class RenderError(FerryError):
     """The stack file or the templates cannot be written."""
+
+
+class RepositoryError(FerryError):
+    """The model repository cannot do what was asked."""
+
+
+class Untrusted(RepositoryError):
+    """A manifest or a channel is signed by no trusted key, or an old one was put back in place of a newer."""
+
+
+class Altered(RepositoryError):
+    """What is stored, fetched or read is not what was signed or hashed."""
+
+
+class Conflict(RepositoryError):
+    """Somebody else has changed the same thing first, or it is there already and may not be changed."""
+
+
+class TransferError(RepositoryError):
+    """The object store or the network did not do what was asked, after all retries."""
 
 
 class RehearsalError(FerryError):

@@ -56,6 +56,7 @@ from stacks.service_rules import (
     vpc_size,
     weight,
 )
+from stacks.site_rules import data_sync_agents, site_authority, site_authority_certificate, site_private_ca
 
 if TYPE_CHECKING:
     from stacks.settings import FleetSettings, ModelVersion, ScalingSettings, Settings
@@ -70,6 +71,7 @@ __all__ = [
     "audit_disposable",
     "audit_retention",
     "budget_currency",
+    "data_sync_agents",
     "deregistration_delay",
     "fleet_violations",
     "group_sizes",
@@ -90,6 +92,9 @@ __all__ = [
     "schedule_recurrence",
     "schedule_time_zone",
     "sev_snp_family",
+    "site_authority",
+    "site_authority_certificate",
+    "site_private_ca",
     "some_weight",
     "step_adjustments",
     "target_group_name",
@@ -141,6 +146,7 @@ def _sentences(places: Iterator[Place] | list[Place]) -> list[str]:
 def _of_stack(settings: Settings) -> Iterator[Place]:
     versions, audit, gateway = settings.model_versions, settings.audit, settings.gateway
     yield from _of_network_and_models(settings)
+    yield from _of_site(settings)
     yield "audit.retention_days", audit_retention(mode=audit.mode, days=audit.retention_days)
     yield "audit.mode", audit_disposable(mode=audit.mode, environment=settings.environment)
     yield (
@@ -194,6 +200,18 @@ def _of_network_and_models(settings: Settings) -> Iterator[Place]:
         given = {"region": settings.region, "replica_region": models.replica_region}
         yield "model_repository.replica_region", replica_partition(**given)
         yield "model_repository.replica_region", replica_region(**given)
+
+
+def _of_site(settings: Settings) -> Iterator[Place]:
+    if site := settings.site_identity:
+        pem, private_ca = site.certificate_authority_pem, site.private_ca_arn
+        yield "site_identity", site_authority(has_pem=pem is not None, has_private_ca=private_ca is not None)
+        if pem is not None:
+            yield "site_identity.certificate_authority_pem", site_authority_certificate(pem=pem)
+        if private_ca is not None:
+            yield "site_identity.private_ca_arn", site_private_ca(arn=private_ca, region=settings.region)
+    if sync := settings.data_sync:
+        yield "data_sync.agent_arns", data_sync_agents(arns=sync.agent_arns, region=settings.region)
 
 
 def _of_group(version: ModelVersion, region: str) -> Iterator[Place]:

@@ -57,6 +57,9 @@ class ModelRepositorySettings(Section):
     noncurrent_to_glacier_ir_days: int = Field(default=30, ge=1)
     noncurrent_expiration_days: int = Field(default=365, ge=1)
     abort_multipart_days: int = Field(default=7, ge=1)
+    governance_lock_days: int | None = Field(
+        default=None, ge=1, description="Object Lock in GOVERNANCE mode; cannot be taken off a bucket that is there"
+    )
 
 
 class AuditSettings(Section):
@@ -180,6 +183,31 @@ class NodeBundle(Section):
     verification_key: str = Field(description="PEM of the Ed25519 public key; stands in user data")
 
 
+class SiteIdentitySettings(Section):
+    """Machines at home that push models with a certificate instead of a key (IAM Roles Anywhere)."""
+
+    certificate_authority_pem: str | None = Field(default=None, description="certificates of the site's own CA")
+    private_ca_arn: str | None = Field(default=None, description="or a CA of AWS Private CA, in the stack's region")
+    subjects: list[Annotated[str, StringConstraints(min_length=1, max_length=64)]] = Field(
+        min_length=1, description="common names (CN) of the certificates that may push, each in full"
+    )
+    models: list[ModelName] = Field(min_length=1, description="the models that they may push and promote")
+    session_seconds: int = Field(default=3600, ge=900, le=43200, description="a long push renews its credentials")
+
+
+class DataSyncSettings(Section):
+    """AWS DataSync from an NFS export at home into one version of a model. The agent has to be activated before."""
+
+    agent_arns: list[str] = Field(min_length=1)
+    nfs_server: str = Field(
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$", description="as the agent reaches it"
+    )
+    nfs_path: str = Field(pattern=r"^/[^\x00-\x1f]*$", description="the exported folder of the model")
+    model: ModelName
+    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    limit_mbps: int | None = Field(default=None, ge=1, description="Mbit/s; left out: as fast as the uplink is")
+
+
 class Settings(Section):
     """All of a stack. `region` is Pulumi's own `aws:region`; every other field is `ferry:<field>`."""
 
@@ -193,6 +221,8 @@ class Settings(Section):
     gateway: GatewaySettings
     monitoring: MonitoringSettings = MonitoringSettings()
     node_bundle: NodeBundle | None = None
+    site_identity: SiteIdentitySettings | None = None
+    data_sync: DataSyncSettings | None = None
 
     @model_validator(mode="after")
     def _aws_accepts_it(self) -> Settings:
@@ -226,6 +256,11 @@ class Settings(Section):
         """Read a stack file. Raises `OSError`, `yaml.YAMLError` or `pydantic.ValidationError`."""
         document = yaml.safe_load(stack_file.read_text(encoding="utf-8")) or {}
         return cls.from_config(document.get("config", {}))
+
+
+def group_name(environment: str, version_name: str) -> str:
+    """Name of a fleet's group. Fixed, because user data, rights and metrics have to know it before it exists."""
+    return f"ferry-{environment}-{version_name}"
 
 
 def _structured(value: Any) -> Any:

@@ -65,6 +65,9 @@ class LocationPart(Part):
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] = Field(description="ISO 3166 code: US, CN, DE")
     grid: str | None = Field(default=None, description="the AWS region that shares the site's power grid")
     time_zone: str = Field(description="IANA name: America/New_York")
+    uplink_mbps: Positive | None = Field(
+        default=None, description="of the internet connection, upwards, in Mbit/s; what moves the models has to fit it"
+    )
 
     @model_validator(mode="after")
     def _time_zone_exists(self) -> LocationPart:

@@ -15,11 +15,15 @@ from ferry.cli.assess import assess
 from ferry.cli.catalog import catalog, read_refreshed
 from ferry.cli.cost import cost
 from ferry.cli.doctor import doctor
+from ferry.cli.models import models
+from ferry.cli.models_rollout import rollout
+from ferry.cli.models_transfer import plan_transfer
 from ferry.cli.plan import plan
 from ferry.cli.rehearse import rehearse
 from ferry.cli.render import render
 from ferry.cli.report import report
 from ferry.cli.simulate import simulate
+from ferry.cli.site import site
 from ferry.errors import FerryError
 
 app = typer.Typer(
@@ -33,6 +37,10 @@ app = typer.Typer(
 for verb in (assess, plan, simulate, cost, render, rehearse, report, doctor):
     app.command()(verb)
 app.add_typer(catalog, name="catalog")
+models.command("rollout")(rollout)
+models.command("plan-transfer")(plan_transfer)
+app.add_typer(models, name="models")
+app.add_typer(site, name="site")
 
 
 def _version(wanted: bool) -> None:

@@ -3,7 +3,9 @@
 `install` puts two methods of moto's S3 in front of their own versions, in the server's process:
 
 * a policy with a condition that is not known here is refused when it is put (`MalformedPolicy`), never passed over;
-* for each request, the statements whose conditions do not hold are left out, and moto decides on the rest.
+* for each request, the statements whose conditions do not hold are left out, and moto decides on the rest;
+* a delete that names a version is `s3:DeleteObjectVersion`, which moto asks for as `s3:DeleteObject`. In a batch
+  (`DeleteObjects`) moto decides by the keys alone, so there a version id goes unnoticed.
 
 The operators and keys are those of Ferry's own bucket policies, with the semantics of the IAM user guide ("Condition
 operators", "Global condition context keys"); a key that the request does not carry fails its operator. Two things are
@@ -150,6 +152,8 @@ def _get_permission(bucket: FakeBucket, action: str, resource: str) -> Permissio
     """In the place of moto's own, which hands the whole policy to `IAMPolicy`."""
     if bucket.policy is None:
         return PermissionResult.NEUTRAL
+    if action == "s3:DeleteObject" and "versionId" in flask.request.args:
+        action = "s3:DeleteObjectVersion"
     context = context_of(flask.request)
     left = [
         {key: value for key, value in statement.items() if key != "Condition"}

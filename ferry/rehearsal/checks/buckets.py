@@ -108,8 +108,10 @@ def _for_all(rule: Mapping[str, Any]) -> bool:
 def _steps(rule: Mapping[str, Any]) -> Iterator[str]:
     for one in rule.get("Transitions", []):
         yield f"{one['StorageClass']} after {one['Days']} days"
-    if "Expiration" in rule:
-        yield f"expires after {rule['Expiration']['Days']} days"
+    if days := rule.get("Expiration", {}).get("Days"):
+        yield f"expires after {days} days"
+    if rule.get("Expiration", {}).get("ExpiredObjectDeleteMarker"):
+        yield "delete markers go with their last version"
     for one in rule.get("NoncurrentVersionTransitions", []):
         yield f"old versions {one['StorageClass']} after {one['NoncurrentDays']} days"
     if "NoncurrentVersionExpiration" in rule:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ferry.rehearsal.checks import Seen, Stack, check
 from ferry.rehearsal.checks.inference_fleet import agent_config, groups, launch_template, seen
+from ferry.rehearsal.checks.roles import NOTHING, compared, granted, only_if
 from ferry.rehearsal.handlers import Account
 from stacks.settings import ModelVersion
 
@@ -137,10 +137,7 @@ def nodes_may_do_what_serving_needs_and_nothing_else(account: Account, stack: St
     """The permissions of the instance role, each an action on a resource, against those that boot and serving take."""
     for version, group in groups(account, stack):
         role = _role(account, group)
-        needed, granted = _needed(account, stack, version, group), _granted(account, role)
-        lacking = "; ".join(sorted(needed - granted)) or "nothing"
-        excess = "; ".join(sorted(granted - needed)) or "nothing"
-        yield Seen(role, "lacks nothing, exceeds by nothing", f"lacks {lacking}, exceeds by {excess}")
+        yield Seen(role, NOTHING, compared(_needed(account, stack, version, group), granted(account, role)))
 
 
 def _needed(account: Account, stack: Stack, version: ModelVersion, group: Mapping[str, Any]) -> set[str]:
@@ -155,8 +152,8 @@ def _needed(account: Account, stack: Stack, version: ModelVersion, group: Mappin
             f"{bucket}/channels/{version.model}/*",
             f"{bucket}/bundles/*",
         ],
-        "s3:ListBucket": [bucket + _only_if({"StringLike": {"s3:prefix": f"models/{version.model}/*"}})],
-        "kms:Decrypt": [stack.outputs["model_key_arn"] + _only_if({"StringEquals": {"kms:ViaService": s3}})],
+        "s3:ListBucket": [bucket + only_if({"StringLike": {"s3:prefix": f"models/{version.model}/*"}})],
+        "kms:Decrypt": [stack.outputs["model_key_arn"] + only_if({"StringEquals": {"kms:ViaService": s3}})],
         "autoscaling:CompleteLifecycleAction": [
             f"arn:{account.partition}:autoscaling:{own}:autoScalingGroup:*:autoScalingGroupName/"
             f"{group['AutoScalingGroupName']}"
@@ -174,29 +171,6 @@ def _needed(account: Account, stack: Stack, version: ModelVersion, group: Mappin
     return {f"{action} on {resource}" for action, resources in needed.items() for resource in resources}
 
 
-def _granted(account: Account, role: str) -> set[str]:
-    """What a role's own policies allow, and the names of the managed ones, which a node needs none of."""
-    iam = account.client("iam")
-    statements = [
-        statement
-        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
-        for statement in _document(iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"])["Statement"]
-    ]
-    granted = {
-        f"{action} on {resource}{_only_if(statement.get('Condition'))}"
-        for statement in statements
-        if statement["Effect"] == "Allow"
-        for action in _several(statement.get("Action", f"all but {statement.get('NotAction')}"))
-        for resource in _several(statement.get("Resource", f"all but {statement.get('NotResource')}"))
-    }
-    managed = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
-    return granted | {f"managed policy {policy['PolicyArn']}" for policy in managed}
-
-
-def _only_if(condition: Mapping[str, Any] | None) -> str:
-    return f" if {json.dumps(condition, sort_keys=True)}" if condition else ""
-
-
 def _role(account: Account, group: Mapping[str, Any]) -> str:
     profile = launch_template(account, group)["IamInstanceProfile"]["Arn"].rpartition("/")[2]
     found = account.client("iam").get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]
@@ -206,12 +180,3 @@ def _role(account: Account, group: Mapping[str, Any]) -> str:
 def _log_group(account: Account, group: Mapping[str, Any]) -> str:
     """Where the agent on the node writes, as its configuration says."""
     return str(agent_config(account, group)["metrics_collected"]["prometheus"]["log_group_name"])
-
-
-def _document(policy: str | dict[str, Any]) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(policy) if isinstance(policy, str) else policy
-    return document
-
-
-def _several(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value

@@ -57,6 +57,31 @@ def model_buckets_refuse_requests_without_tls(account: Account, stack: Stack) ->
 
 
 @check
+def only_the_lifecycle_deletes_versions_of_models(account: Account, stack: Stack) -> Iterator[Seen]:
+    """By the bucket's policy, whoever asks; a delete without a version id only puts a marker."""
+    refused = "refused to everybody"
+    for bucket, region in _buckets(stack):
+        arn = f"arn:{account.partition}:s3:::{bucket}/*"
+        refuses = any(
+            statement["Effect"] == "Deny"
+            and statement.get("Principal") in ("*", {"AWS": "*"})
+            and "s3:DeleteObjectVersion" in buckets.as_list(statement.get("Action"))
+            and arn in buckets.as_list(statement.get("Resource"))
+            and "Condition" not in statement
+            for statement in buckets.policy(account, bucket, region)
+        )
+        yield Seen(bucket, refused, refused if refuses else "no such statement")
+
+
+@check
+def models_are_locked_for_the_days_of_the_stack(account: Account, stack: Stack) -> Iterator[Seen]:
+    """In GOVERNANCE mode, where the stack asks for it; no lock elsewhere, so that the lifecycle's days are all."""
+    days = stack.settings.model_repository.governance_lock_days
+    for bucket, region in _buckets(stack):
+        yield Seen(bucket, f"GOVERNANCE {days} days" if days else "no lock", _lock(account, bucket, region))
+
+
+@check
 def model_buckets_put_old_versions_away(account: Account, stack: Stack) -> Iterator[Seen]:
     """To Glacier Instant Retrieval, then out, by the stack's days; unfinished uploads end."""
     repository = stack.settings.model_repository
@@ -65,6 +90,7 @@ def model_buckets_put_old_versions_away(account: Account, stack: Stack) -> Itera
             (
                 f"old versions GLACIER_IR after {repository.noncurrent_to_glacier_ir_days} days",
                 f"old versions expire after {repository.noncurrent_expiration_days} days",
+                "delete markers go with their last version",
                 f"uploads end after {repository.abort_multipart_days} days",
             )
         )
@@ -118,6 +144,17 @@ def _replication(account: Account, bucket: str) -> str:
         f"{rule['Status']} {rule['Destination']['Bucket']} with a key of {_key_region(rule['Destination'])}"
         for rule in configuration["Rules"]
     )
+
+
+def _lock(account: Account, bucket: str, region: str | None) -> str:
+    try:
+        found = account.client("s3", region).get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ObjectLockConfigurationNotFoundError":
+            raise
+        return "no lock"
+    retention = found.get("Rule", {}).get("DefaultRetention")
+    return f"{retention['Mode']} {retention['Days']} days" if retention else "a lock without days"
 
 
 def _key_region(destination: Mapping[str, Any]) -> str:

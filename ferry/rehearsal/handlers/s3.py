@@ -142,7 +142,10 @@ def _lifecycle_rule(rule: Inputs) -> dict[str, Any]:
             {"Days": int(one.take("days")), "StorageClass": one.take("storageClass")} for one in transitions
         ]
     if expiration := rule.nested("expiration"):
-        sent["Expiration"] = {"Days": int(expiration.take("days"))}
+        if days := expiration.take("days"):
+            sent["Expiration"] = {"Days": int(days)}
+        else:
+            sent["Expiration"] = {"ExpiredObjectDeleteMarker": expiration.take("expiredObjectDeleteMarker", False)}
     if transitions := rule.each("noncurrentVersionTransitions"):
         sent["NoncurrentVersionTransitions"] = [
             {"NoncurrentDays": int(one.take("noncurrentDays")), "StorageClass": one.take("storageClass")}

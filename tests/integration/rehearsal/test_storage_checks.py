@@ -26,7 +26,7 @@ def without_tls_statement(bucket: str, region: str | None = None) -> Callable[[A
     def make(prod: Any) -> None:
         s3, name = prod.account.client("s3", region), prod.stack.outputs[bucket]
         policy = json.loads(s3.get_bucket_policy(Bucket=name)["Policy"])
-        policy["Statement"] = [one for one in policy["Statement"] if one["Effect"] != "Deny"] or [
+        policy["Statement"] = [one for one in policy["Statement"] if one.get("Sid") != "RefuseWithoutTls"] + [
             {
                 "Effect": "Deny",
                 "Principal": "*",
@@ -38,6 +38,30 @@ def without_tls_statement(bucket: str, region: str | None = None) -> Callable[[A
         s3.put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
 
     return make
+
+
+def versions_may_be_deleted(
+    bucket: str, region: str | None = None, unless: dict[str, Any] | None = None
+) -> Callable[[Any], None]:
+    """Without the statement that refuses it, or with a condition that leaves a way."""
+
+    def make(prod: Any) -> None:
+        s3, name = prod.account.client("s3", region), prod.stack.outputs[bucket]
+        policy = json.loads(s3.get_bucket_policy(Bucket=name)["Policy"])
+        (refusal,) = (one for one in policy["Statement"] if one["Sid"] == "OnlyTheLifecycleDeletesVersions")
+        policy["Statement"].remove(refusal)
+        if unless:
+            policy["Statement"].append({**refusal, "Condition": unless})
+        s3.put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
+
+    return make
+
+
+def leave_markers_behind(prod: Any) -> None:
+    s3, name = prod.account.client("s3"), prod.stack.outputs["model_bucket"]
+    (rule,) = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+    del rule["Expiration"]
+    s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": [rule]})
 
 
 def let_any_trail_deliver(prod: Any) -> None:
@@ -105,10 +129,14 @@ MUTATIONS: list[tuple[Callable[[Any], None], str]] = [
         "model buckets are closed to the public",
     ),
     (without_tls_statement("model_bucket"), "model buckets refuse requests without tls"),
+    (without_tls_statement("model_replica_bucket", REPLICA), "model buckets refuse requests without tls"),
+    (versions_may_be_deleted("model_bucket"), "only the lifecycle deletes versions of models"),
+    (versions_may_be_deleted("model_replica_bucket", REPLICA), "only the lifecycle deletes versions of models"),
     (
-        change("s3", "delete_bucket_policy", REPLICA, Bucket="model_replica_bucket"),
-        "model buckets refuse requests without tls",
+        versions_may_be_deleted("model_bucket", unless={"Bool": {"aws:SecureTransport": "true"}}),
+        "only the lifecycle deletes versions of models",
     ),
+    (leave_markers_behind, "model buckets put old versions away"),
     (change("s3", "delete_bucket_lifecycle", Bucket="model_bucket"), "model buckets put old versions away"),
     (
         change("s3", "put_bucket_logging", Bucket="model_bucket", BucketLoggingStatus={}),
@@ -219,6 +247,16 @@ def test_exactly_the_check_that_is_about_it_fails(
     prod = own_rehearsed("prod")
     mutation(prod)
     assert failed_checks(prod) == [check]
+
+
+def test_a_version_of_a_model_is_marked_and_not_deleted(own_rehearsed: Any) -> None:
+    prod = own_rehearsed("prod")
+    s3, bucket = prod.account.client("s3"), prod.stack.outputs["model_bucket"]
+    version = s3.put_object(Bucket=bucket, Key="models/m/1/x", Body=b"weights")["VersionId"]
+    with pytest.raises(s3.exceptions.ClientError, match="Forbidden"):
+        s3.delete_object(Bucket=bucket, Key="models/m/1/x", VersionId=version)
+    assert s3.delete_object(Bucket=bucket, Key="models/m/1/x")["DeleteMarker"]
+    assert s3.get_object(Bucket=bucket, Key="models/m/1/x", VersionId=version)["Body"].read() == b"weights"
 
 
 def test_a_bundle_that_nobody_asked_for_is_found(own_rehearsed: Any, failed_checks: Any) -> None:

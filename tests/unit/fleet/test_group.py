@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from components.inference_fleet import group_name, is_mixed, never_empty, shares
+from components.inference_fleet import is_mixed, never_empty, shares
 from ferry.errors import RehearsalError
-from stacks.settings import FleetSettings
+from stacks.settings import FleetSettings, group_name
 
 Run = Callable[..., Any]
 

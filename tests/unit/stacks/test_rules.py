@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from stacks import rules
 from stacks.settings import Settings
+from tests.certificates import authority
 
 FLEET: dict[str, Any] = {
     "instance_types": ["g5.xlarge", "g5.2xlarge"],
@@ -57,6 +58,19 @@ def versions(*changes: Mapping[str, Any]) -> dict[str, Any]:
     return stack(model_versions=[{**VERSION, **change} for change in changes])
 
 
+CA = authority()
+PRIVATE_CA = "arn:aws:acm-pca:us-east-1:123456789012:certificate-authority/0a1b2c3d"
+
+
+def site(**changes: Any) -> dict[str, Any]:
+    return stack(site_identity={"subjects": ["push-1"], "models": ["r1-32b"], **changes})
+
+
+def agents(*arns: str) -> dict[str, Any]:
+    sync = {"nfs_server": "nas", "nfs_path": "/models", "model": "r1-32b", "version": "1", "agent_arns": list(arns)}
+    return stack(data_sync=sync)
+
+
 WARM = {"warm_pool": {"min_size": 1, "state": "Stopped"}, "spot_percentage": 0}
 
 BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
@@ -100,6 +114,33 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
         stack(region="cn-north-1", model_repository={"replica_region": "us-east-1"}),
     ),
     "a replica beside the models": ("replica-region", stack(model_repository={"replica_region": "us-east-1"})),
+    "a site without an authority": ("site-authority", site()),
+    "a site with two authorities": (
+        "site-authority",
+        site(certificate_authority_pem=CA, private_ca_arn=PRIVATE_CA),
+    ),
+    "an authority with its key": (
+        "site-authority-certificate",
+        site(certificate_authority_pem=CA + "-----BEGIN EC PRIVATE KEY-----\n"),
+    ),
+    "an authority that is a text": ("site-authority-certificate", site(certificate_authority_pem="site CA")),
+    "a machine's certificate as the authority": (
+        "site-authority-certificate",
+        site(certificate_authority_pem=CA + authority(ca=False)),
+    ),
+    "an authority that may not sign": (
+        "site-authority-certificate",
+        site(certificate_authority_pem=authority(signs=False)),
+    ),
+    "a CA of another region": (
+        "site-private-ca",
+        site(private_ca_arn=PRIVATE_CA.replace("us-east-1", "us-west-2")),
+    ),
+    "a CA of another partition": ("site-private-ca", site(private_ca_arn=PRIVATE_CA.replace("aws:", "aws-cn:"))),
+    "an agent of another region": (
+        "data-sync-agents",
+        agents("arn:aws:datasync:us-west-2:123456789012:agent/agent-0123456789abcdef0"),
+    ),
     "models that expire before they are put away": (
         "lifecycle-order",
         stack(model_repository={"noncurrent_to_glacier_ir_days": 30, "noncurrent_expiration_days": 30}),
@@ -186,6 +227,19 @@ def test_two_broken_rules_make_two_sentences() -> None:
         "model_versions.r1.fleet: on_demand_base is 5, allowed is 0 to max_size, which is 4: lower it, or raise "
         "max_size [on-demand-base: https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_InstancesDistribution.html]",
     ]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        site(certificate_authority_pem=CA),
+        site(certificate_authority_pem=CA + authority()),
+        site(private_ca_arn=PRIVATE_CA),
+        agents("arn:aws:datasync:us-east-1:123456789012:agent/agent-0123456789abcdef0"),
+    ],
+)
+def test_what_comes_from_home_is_accepted_as_it_should_be(settings: dict[str, Any]) -> None:
+    assert Settings.model_validate(settings)
 
 
 PREDICATES: dict[str, tuple[str | None, bool]] = {

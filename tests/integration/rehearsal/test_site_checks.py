@@ -1,0 +1,215 @@
+"""A stack with a site identity, a DataSync task and locked models: each check fails where it should."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import yaml
+
+from ferry.rehearsal import Served, serve_stack
+from ferry.rehearsal.account import EmbeddedAccount
+from ferry.rehearsal.checks import Stack
+from stacks.settings import Settings
+from tests.certificates import authority
+from tests.conftest import REPOSITORY, Rehearsed
+
+AGENT = "arn:aws:datasync:us-east-1:123456789012:agent/agent-0123456789abcdef0"
+LIFECYCLE = "s3:PutLifecycleConfiguration"
+SUBJECTS, MODELS = ["push-1.site.example", "push-2.site.example"], ["r1-32b", "r1-7b"]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Stack]]:
+    """The production stack with everything that comes from home, rehearsed once."""
+    project = tmp_path_factory.mktemp("site")
+    (project / "stacks").mkdir()
+    for name in ("__main__.py", "components", "ferry", "templates"):
+        (project / name).symlink_to(REPOSITORY / name)
+    for module in (REPOSITORY / "stacks").glob("*.py"):
+        (project / "stacks" / module.name).symlink_to(module)
+    stack = yaml.safe_load((REPOSITORY / "stacks" / "Pulumi.prod.yaml").read_text(encoding="utf-8"))
+    stack["config"] |= {
+        "ferry:site_identity": {"certificate_authority_pem": authority(), "subjects": SUBJECTS, "models": MODELS},
+        "ferry:data_sync": {
+            "agent_arns": [AGENT],
+            "nfs_server": "nas.site.example",
+            "nfs_path": "/models/r1",
+            "model": "r1-32b",
+            "version": "2026-11-01",
+            "limit_mbps": 800,
+        },
+    }
+    stack["config"]["ferry:model_repository"]["governance_lock_days"] = 30
+    file = project / "stacks" / "Pulumi.site.yaml"
+    file.write_text(yaml.safe_dump(stack), encoding="utf-8")
+    with serve_stack("site", project, artefact_folder=project) as running:
+        yield running, Stack(Settings.load(file), running.rehearsal.outputs)
+
+
+@pytest.fixture
+def own(served: tuple[Served, Stack]) -> Iterator[Rehearsed]:
+    running, stack = served
+    with ExitStack() as until_the_end:
+        endpoint_url = until_the_end.enter_context(running.copy())
+        yield Rehearsed(running, EmbeddedAccount(endpoint_url, "us-east-1"), stack)
+
+
+def role(of: Rehearsed, word: str) -> str:
+    roles = of.account.client("iam").list_roles()["Roles"]
+    (found,) = (one["RoleName"] for one in roles if one["RoleName"].startswith(f"ferry-{word}-"))
+    return str(found)
+
+
+def trust_changed(word: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Rehearsed], None]:
+    def make(of: Rehearsed) -> None:
+        iam, name = of.account.client("iam"), role(of, word)
+        policy = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+        change(policy["Statement"][0])
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(policy))
+
+    return make
+
+
+def rights_changed(word: str, change: Callable[[list[dict[str, Any]]], object]) -> Callable[[Rehearsed], None]:
+    def make(of: Rehearsed) -> None:
+        iam, name = of.account.client("iam"), role(of, word)
+        (policy,) = iam.list_role_policies(RoleName=name)["PolicyNames"]
+        document = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+        change(document["Statement"])
+        iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
+
+    return make
+
+
+def another_role_for_roles_anywhere(of: Rehearsed) -> None:
+    iam = of.account.client("iam")
+    trust = iam.get_role(RoleName=role(of, "site"))["Role"]["AssumeRolePolicyDocument"]
+    iam.create_role(RoleName="another", AssumeRolePolicyDocument=json.dumps(trust))
+
+
+def named(statements: list[dict[str, Any]], sid: str) -> dict[str, Any]:
+    return next(one for one in statements if one["Sid"] == sid)
+
+
+def without_condition(sid: str) -> Callable[[list[dict[str, Any]]], object]:
+    return lambda statements: named(statements, sid).pop("Condition")
+
+
+def managed_policy(of: Rehearsed) -> None:
+    iam = of.account.client("iam")
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    arn = iam.create_policy(PolicyName="wide", PolicyDocument=json.dumps(document))["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName=role(of, "site"), PolicyArn=arn)
+
+
+def task_changed(**options: Any) -> Callable[[Rehearsed], None]:
+    def make(of: Rehearsed) -> None:
+        client, arn = of.account.client("datasync"), of.stack.outputs["data_sync_task_arn"]
+        task = client.describe_task(TaskArn=arn)
+        client.update_task(TaskArn=arn, Name=task["Name"], Options={**task["Options"], **options})
+
+    return make
+
+
+def lock_changed(bucket: str, region: str | None, mode: str, days: int) -> Callable[[Rehearsed], None]:
+    def make(of: Rehearsed) -> None:
+        of.account.client("s3", region).put_object_lock_configuration(
+            Bucket=of.stack.outputs[bucket],
+            ObjectLockConfiguration={
+                "ObjectLockEnabled": "Enabled",
+                "Rule": {"DefaultRetention": {"Mode": mode, "Days": days}},
+            },
+        )
+
+    return make
+
+
+TAKES, PUSHES = "only the sites certificates take its role", "the site may push its models and nothing else"
+WEAKENS, LOCKED = "the site cannot weaken the model bucket", "models are locked for the days of the stack"
+FILLS, ELSEWHERE = "data sync fills one version and verifies it", "data sync writes nowhere else"
+
+MUTATIONS: dict[str, tuple[Callable[[Rehearsed], None], str]] = {
+    "any certificate of the CA": (trust_changed("site", lambda one: one["Condition"].pop("StringEquals")), TAKES),
+    "any trust anchor": (trust_changed("site", lambda one: one["Condition"].pop("ArnEquals")), TAKES),
+    "a subject more": (
+        trust_changed(
+            "site", lambda one: one["Condition"]["StringEquals"]["aws:PrincipalTag/x509Subject/CN"].append("other")
+        ),
+        TAKES,
+    ),
+    "another role": (another_role_for_roles_anywhere, TAKES),
+    "another model": (
+        rights_changed("site", lambda all_: named(all_, "WriteOwnModels")["Resource"].append("arn:aws:s3:::x/*")),
+        PUSHES,
+    ),
+    "every listing": (rights_changed("site", without_condition("ListOwnModels")), PUSHES),
+    "a key for anything": (
+        rights_changed("site", lambda all_: named(all_, "UseKeyThroughS3").pop("Condition")),
+        PUSHES,
+    ),
+    "a managed policy": (managed_policy, PUSHES),
+    "no refusals": (rights_changed("site", lambda all_: all_.remove(named(all_, "NeverWeaken"))), WEAKENS),
+    "a refusal with a way out": (
+        rights_changed(
+            "site", lambda all_: named(all_, "NeverWeaken").update(Condition={"Bool": {"aws:SecureTransport": "true"}})
+        ),
+        WEAKENS,
+    ),
+    "the lifecycle may be put": (
+        rights_changed(
+            "site", lambda all_: named(all_, "NeverWeaken")["Action"].remove("s3:PutLifecycleConfiguration")
+        ),
+        WEAKENS,
+    ),
+    "a shorter lock": (lock_changed("model_bucket", None, "GOVERNANCE", 29), LOCKED),
+    "a lock for ever": (lock_changed("model_replica_bucket", "us-west-2", "COMPLIANCE", 30), LOCKED),
+    "no verification": (task_changed(VerifyMode="NONE"), FILLS),
+    "overwriting": (task_changed(OverwriteMode="ALWAYS"), FILLS),
+    "the whole bucket": (
+        rights_changed("data-sync", lambda all_: named(all_, "FillOneVersion").update(Resource="arn:aws:s3:::x/*")),
+        ELSEWHERE,
+    ),
+    "DataSync of any account": (trust_changed("data-sync", lambda one: one.pop("Condition")), ELSEWHERE),
+}
+
+
+def test_the_stack_passes_every_check(served: tuple[Served, Stack]) -> None:
+    assert [check for check in served[0].rehearsal.checks if not check.passed] == []
+
+
+@pytest.mark.parametrize(("mutation", "check"), MUTATIONS.values(), ids=MUTATIONS)
+def test_exactly_the_check_that_is_about_it_fails(
+    own: Rehearsed, failed_checks: Any, mutation: Callable[[Rehearsed], None], check: str
+) -> None:
+    mutation(own)
+    assert failed_checks(own) == [check]
+
+
+def test_roles_anywhere_is_told_as_not_emulated(served: tuple[Served, Stack]) -> None:
+    told = {one.property for one in served[0].rehearsal.not_emulated if one.resource.startswith("aws:rolesanywhere/")}
+    assert told == {"durationSeconds", "enabled", "roleArns", "source", "tags"}
+
+
+def test_the_uplink_is_left_to_the_users_beyond_the_limit(own: Rehearsed) -> None:
+    task = own.account.client("datasync").describe_task(TaskArn=own.stack.outputs["data_sync_task_arn"])
+    assert task["Options"]["BytesPerSecond"] == 100_000_000
+
+
+def test_a_role_for_roles_anywhere_that_nobody_asked_for_is_found(own_rehearsed: Any, failed_checks: Any) -> None:
+    dev = own_rehearsed("dev")
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "rolesanywhere.amazonaws.com"},
+                "Action": "sts:AssumeRole",
+            }
+        ],
+    }
+    dev.account.client("iam").create_role(RoleName="back-door", AssumeRolePolicyDocument=json.dumps(trust))
+    assert failed_checks(dev) == [TAKES]
