@@ -283,7 +283,7 @@ def _push(
 
 def _facts(folder: Path, as_json: bool) -> dict[str, Any] | None:
     """What `ferry assess` reads of the folder. A model that it cannot read, such as a vision model, is still pushed."""
-    from ferry.assess.model import read_model
+    from ferry.assess.models import read_model
 
     try:
         return read_model(folder, folder.name).facts.model_dump(mode="json")

@@ -54,7 +54,7 @@ def plan_transfer(
 def _size(site: Site, folder: Path) -> Figure:
     """The weights of the models that are served, each folder once."""
     from ferry.artefacts.figures import Figure, unknown
-    from ferry.assess.model import read_model
+    from ferry.assess.models import read_model
 
     models = {part.model: read_model(folder / part.model, str(part.model)).facts.weight_bytes for part in site.serving}
     if any(size.value is None for size in models.values()):
