@@ -26,7 +26,17 @@ ENGINES = {
     "vllm": Engine(
         name="vllm",
         image="vllm-openai:v0.33.0",
-        quantizations={"fp8": 7.5, "awq": 7.5, "gptq": 7.5, "bitsandbytes": 7.5, "gguf": 7.5, "mxfp4": 7.5},
+        quantizations={
+            "fp8": 7.5,
+            "awq": 7.5,
+            "gptq": 7.5,
+            "bitsandbytes": 7.5,
+            "gguf": 7.5,
+            "mxfp4": 7.5,
+            "nvfp4": 7.5,
+            "compressed-tensors": 7.5,
+            "modelopt": 7.5,
+        },
         source="docs.vllm.ai: quantization, supported hardware; FP8 W8A8",
     ),
     "sglang": Engine(
@@ -48,10 +58,10 @@ def cannot_run(engine: Engine, model: ModelFacts, accelerator: Accelerator) -> s
 
     A quantisation that is not in the engine's table is no refusal: the verdict asks for proof of it.
     """
-    if model.dtype == "bfloat16" and not accelerator.has_bfloat16:
+    if (model.dtype == "bfloat16" or in_fp8(model)) and not accelerator.has_bfloat16:
         return (
             f"{accelerator.name} (compute capability {accelerator.compute_capability}) has no bfloat16, in which the "
-            "model is; running it in float16 changes its answers"
+            f"model {'computes' if in_fp8(model) else 'is'}; running it in float16 changes its answers"
         )
     least = engine.quantizations.get(model.quantization or "")
     if least is not None and accelerator.compute_capability < least:
@@ -60,6 +70,11 @@ def cannot_run(engine: Engine, model: ModelFacts, accelerator: Accelerator) -> s
             f"has {accelerator.compute_capability}"
         )
     return None
+
+
+def in_fp8(model: ModelFacts) -> bool:
+    """Whether the weights are stored in FP8, by whatever method."""
+    return "fp8" in (model.dtype, model.quantization)
 
 
 def knows(engine: Engine, model: ModelFacts) -> bool:

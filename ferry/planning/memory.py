@@ -13,7 +13,7 @@ from ferry.artefacts import ModelFacts
 from ferry.catalog.instance_types import InstanceType
 from ferry.errors import PlanError
 from ferry.planning.copies import quantised
-from ferry.planning.engines import Engine, cannot_run
+from ferry.planning.engines import Engine, cannot_run, in_fp8
 
 GIB = 1024**3
 
@@ -168,7 +168,7 @@ def _too_large(
 
 def weight_only_fp8(model: ModelFacts, instance: InstanceType) -> bool:
     """FP8 weights on an accelerator without FP8 arithmetic: it computes in 16 bit (docs.vllm.ai, FP8 W8A8)."""
-    return model.quantization == "fp8" and not instance.accelerator.computes_fp8
+    return in_fp8(model) and not instance.accelerator.computes_fp8
 
 
 def _in_four_bits(model: ModelFacts, usable: float) -> list[str]:

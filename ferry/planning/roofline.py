@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ferry.artefacts import ModelFacts
 from ferry.catalog.instance_types import InstanceType
+from ferry.planning.engines import in_fp8
 from ferry.planning.memory import CACHE_BYTES, kv_bytes_per_token_per_accelerator, weight_bytes
 
 # Shares of the datasheet that engines reach. Llama2-70B on two A100 and two H100 (splitwise-sim's measurements, ISCA
@@ -88,7 +89,7 @@ class Roofline:
     def flops(self) -> float:
         """Operations a second that prompts reach on one accelerator."""
         accelerator = self.instance.accelerator
-        if self.model.quantization == "fp8" and accelerator.computes_fp8 and accelerator.fp8_dense_tflops:
+        if in_fp8(self.model) and accelerator.computes_fp8 and accelerator.fp8_dense_tflops:
             return accelerator.fp8_dense_tflops * 1e12 * FP8_EFFICIENCY
         return accelerator.fp16_dense_tflops * 1e12 * PREFILL_EFFICIENCY
 

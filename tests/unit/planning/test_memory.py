@@ -127,6 +127,14 @@ def test_bfloat16_is_refused_on_turing_and_float16_is_not(make: SimpleNamespace)
     refused = memory.fit(make.llama_3_8b(weight_bytes=small), VLLM, instance_types.find("g4dn.xlarge"), 8192)
     assert isinstance(refused, Misfit)
     assert refused.reason.startswith("T4 (compute capability 7.5) has no bfloat16")
+    stored = memory.fit(
+        make.llama_3_8b(weight_bytes=small, dtype="fp8", quantization="compressed-tensors"),
+        VLLM,
+        instance_types.find("g4dn.xlarge"),
+        8192,
+    )
+    assert isinstance(stored, Misfit)
+    assert stored.reason.startswith("T4 (compute capability 7.5) has no bfloat16, in which the model computes")
     placed = memory.fit(
         make.llama_3_8b(weight_bytes=small, dtype="float16"), VLLM, instance_types.find("g4dn.xlarge"), 8192
     )

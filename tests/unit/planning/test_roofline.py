@@ -45,6 +45,8 @@ def test_all_reduces_over_pcie_are_slower_than_over_nvlink(make: SimpleNamespace
 def test_fp8_weights_compute_in_fp8_on_hopper_and_in_16_bit_on_ampere(make: SimpleNamespace) -> None:
     plain, quantised = make.llama_3_8b(), make.llama_3_8b(quantization="fp8")
     hopper = [roofline(model, "p5.4xlarge").prefill_seconds(1000) for model in (plain, quantised)]
+    stored = make.llama_3_8b(dtype="fp8", quantization="compressed-tensors")
+    assert roofline(stored, "p5.4xlarge").prefill_seconds(1000) == hopper[1]
     ampere = [roofline(model, "g5.xlarge").prefill_seconds(1000) for model in (plain, quantised)]
     assert hopper[0] / hopper[1] == pytest.approx(1979 / 989 * 0.8)
     assert ampere[0] == ampere[1]
