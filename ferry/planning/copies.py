@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ferry.artefacts import ModelFacts, assumed
 from ferry.errors import PlanError
+from ferry.planning.engines import in_fp8
 
 QUANTIZATIONS = ("fp8", "awq")
 
@@ -24,7 +25,7 @@ def quantised(model: ModelFacts, quantization: str) -> ModelFacts:
     """
     if quantization not in QUANTIZATIONS:
         raise PlanError(f"quantization {quantization!r} is unknown; allowed are {', '.join(QUANTIZATIONS)}")
-    if model.quantization not in _FEWER_BITS_THAN[quantization]:
+    if ("fp8" if in_fp8(model) else model.quantization) not in _FEWER_BITS_THAN[quantization]:
         raise PlanError(f"{model.path}: is quantised already ({model.quantization}); plan it as it is")
     if model.parameters.value is None:
         raise PlanError(f"{model.path}: the number of parameters is unknown, so is the size of a {quantization} copy")
