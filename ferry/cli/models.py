@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ferry.cli.model_options import (
+    Bandwidth,
     Bucket,
     Endpoint,
     Keys,
@@ -54,6 +55,7 @@ def push(
     kms_key: KmsKey = None,
     key: Keys = None,
     endpoint: Endpoint = None,
+    bandwidth: Bandwidth = None,
     state: State = None,
     as_json: Json = False,
 ) -> None:
@@ -61,7 +63,7 @@ def push(
     from ferry.models.tree import scan
 
     signer = load_signer(signing_key, kms_key)
-    repository = open_repository(bucket, endpoint, key, signer)
+    repository = open_repository(bucket, endpoint, key, signer, bandwidth)
     done = _push(repository, signer, scan(folder), name, version, _facts(folder, as_json), state, as_json)
     note(f"next: ferry models promote {done.name}@{done.version} --channel CHANNEL", as_json)
 
@@ -79,6 +81,7 @@ def import_lfs(
     kms_key: KmsKey = None,
     key: Keys = None,
     endpoint: Endpoint = None,
+    bandwidth: Bandwidth = None,
     state: State = None,
     as_json: Json = False,
 ) -> None:
@@ -86,7 +89,7 @@ def import_lfs(
     from ferry.models.lfs import read_repository
 
     signer = load_signer(signing_key, kms_key)
-    repository = open_repository(bucket, endpoint, key, signer)
+    repository = open_repository(bucket, endpoint, key, signer, bandwidth)
     with tempfile.TemporaryDirectory(prefix="ferry-lfs-") as scratch:
         tree = read_repository(clone, revision, Path(scratch))
         note("no model facts: a commit is not a folder that `ferry assess` reads", as_json)
@@ -122,6 +125,7 @@ def verify(
     ] = False,
     key: Keys = None,
     endpoint: Endpoint = None,
+    bandwidth: Bandwidth = None,
     state: State = None,
     as_json: Json = False,
 ) -> None:
@@ -131,7 +135,7 @@ def verify(
     from ferry.models.text import describe_verification
     from ferry.models.verification import verify as verify_version
 
-    repository = open_repository(bucket, endpoint, key)
+    repository = open_repository(bucket, endpoint, key, bandwidth=bandwidth)
     try:
         signed = resolve(repository, parse_reference(reference), open_memory(state))
     except Untrusted as error:
@@ -193,6 +197,7 @@ def pull(
     ] = 0,
     key: Keys = None,
     endpoint: Endpoint = None,
+    bandwidth: Bandwidth = None,
     state: State = None,
     as_json: Json = False,
 ) -> None:
@@ -202,7 +207,7 @@ def pull(
     from ferry.models.pull import pull as pull_version
     from ferry.models.text import describe_pull
 
-    repository = open_repository(bucket, endpoint, key)
+    repository = open_repository(bucket, endpoint, key, bandwidth=bandwidth)
     signed = resolve(repository, parse_reference(reference), open_memory(state, min_sequence))
     with Transfer(quiet=as_json) as progress:
         done = pull_version(repository, signed, folder, include=include or (), progress=progress)
