@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,7 +66,7 @@ def push(
 
     signer = load_signer(signing_key, kms_key)
     repository = open_repository(bucket, endpoint, key, signer, bandwidth)
-    done = _push(repository, signer, scan(folder), name, version, _facts(folder, as_json), state, as_json)
+    done = _push(repository, signer, scan(folder), name, version, partial(_facts, folder, as_json), state, as_json)
     note(f"next: ferry models promote {done.name}@{done.version} --channel CHANNEL", as_json)
 
 
@@ -93,7 +95,7 @@ def import_lfs(
     with tempfile.TemporaryDirectory(prefix="ferry-lfs-") as scratch:
         tree = read_repository(clone, revision, Path(scratch))
         note("no model facts: a commit is not a folder that `ferry assess` reads", as_json)
-        _push(repository, signer, tree, name, version, None, state, as_json)
+        _push(repository, signer, tree, name, version, lambda: None, state, as_json)
 
 
 @models.command("list")
@@ -266,7 +268,7 @@ def _push(
     tree: Tree,
     name: str,
     version: str,
-    facts: dict[str, Any] | None,
+    facts: Callable[[], dict[str, Any] | None],
     state: Path | None,
     as_json: bool,
 ) -> Pushed:

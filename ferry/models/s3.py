@@ -48,6 +48,8 @@ def client_for(bucket: str, endpoint_url: str | None, session: Session) -> S3Cli
         # Virtual-hosted names need a domain; an endpoint that was named may have none.
         s3={"addressing_style": "path" if endpoint_url else "auto"},
     )
+    # Nothing here reads a time, and reading one for each object takes most of the time of a long listing.
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
     try:
         return boto3.Session(botocore_session=session).client("s3", endpoint_url=endpoint_url, config=config)
     except (BotoCoreError, ValueError) as error:
