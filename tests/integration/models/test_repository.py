@@ -252,7 +252,7 @@ def test_a_push_and_a_pull_finish_over_a_link_that_fails_at_random(
 # ---- kill -9 ----
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("FERRY_SOAK", "5"))))  # `make soak`: 100
 def test_a_push_killed_at_a_random_moment_is_finished_by_the_next(site: Site, ferry: Ferry, seed: int) -> None:
     files = {f"model-{number}.safetensors": noise(10 * seed + number, 11 * MIB) for number in range(2)}
     folder = site.folder("a", files)
