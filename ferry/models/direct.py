@@ -65,9 +65,11 @@ class Route:
 class _Passing(Exception):
     """A failure that may be gone the next time."""
 
-    def __init__(self, text: str, *, throttled: bool = False, retry_after_s: float = 0.0) -> None:
+    def __init__(
+        self, text: str, *, throttled: bool = False, corrupted: bool = False, retry_after_s: float = 0.0
+    ) -> None:
         super().__init__(text)
-        self.throttled, self.retry_after_s = throttled, retry_after_s
+        self.throttled, self.corrupted, self.retry_after_s = throttled, corrupted, retry_after_s
 
 
 class _Unsigned(S3SigV4Auth):
@@ -190,9 +192,11 @@ class DirectTransport(S3Transport):
                 if afresh:
                     continue
                 failures += 1
+                passing = error if isinstance(error, _Passing) else _Passing("")
+                if failures == TRIES and passing.corrupted:
+                    return None
                 if failures == TRIES:
                     raise self._given_up(path, error) from error
-                passing = error if isinstance(error, _Passing) else _Passing("")
                 self._patience.after(failures, throttled=passing.throttled, retry_after_s=passing.retry_after_s)
                 continue
             self._keep(connection, answer)
@@ -237,7 +241,7 @@ class DirectTransport(S3Transport):
         if answer.status in PASSING or code in CORRUPTED or code == "RequestTimeout":
             after = answer.headers.get("retry-after", "")
             wait = min(float(after), LONGEST_WAIT_S) if after.isdecimal() else 0.0
-            raise _Passing(said, throttled=answer.status in THROTTLED, retry_after_s=wait)
+            raise _Passing(said, throttled=answer.status in THROTTLED, corrupted=code in CORRUPTED, retry_after_s=wait)
         if answer.status in (HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.BAD_REQUEST):
             # The bucket is elsewhere: boto3 follows, and this way is given up.
             with self._lock:

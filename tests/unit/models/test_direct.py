@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.session import get_session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from ferry.errors import TransferError
 from ferry.models.checksums import crc64nvme
@@ -59,6 +69,10 @@ class Handler(BaseHTTPRequestHandler):
 
     do_PUT = do_GET = _answer  # noqa: N815 - the names that the base class looks for
 
+    def handle(self) -> None:
+        with suppress(OSError):  # a client that does not trust the certificate hangs up
+            super().handle()
+
     def log_message(self, format: str, *arguments: Any) -> None:
         """Nothing."""
 
@@ -88,6 +102,28 @@ def transport(server: Server, waits: list[float], monkeypatch: pytest.MonkeyPatc
     made = DirectTransport(client, "weights", session, patience=patience)
     yield made
     made.close()
+
+
+def certificate_for_loopback(folder: Path) -> Path:
+    """A certificate of 127.0.0.1 and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "store")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "store.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(made.public_bytes(Encoding.PEM) + private)
+    return path
 
 
 def done(etag: str = '"e"') -> tuple[int, dict[str, str], bytes]:
@@ -209,6 +245,39 @@ def test_behind_a_proxy_all_is_left_to_boto3(
     monkeypatch.setenv("no_proxy", "")
     assert transport.read("k", 0, 5) == b"boto3"
     assert (by_boto3, server.asked) == (["read"], [])
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_over_tls_only_a_server_whose_certificate_is_trusted_is_told_anything(
+    server: Server,
+    transport: DirectTransport,
+    by_boto3: list[str],
+    trusted: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = certificate_for_loopback(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    if trusted:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(path))
+    session = get_session()
+    client = client_for("weights", f"https://127.0.0.1:{server.server_port}", session)
+    over_tls = DirectTransport(client, "weights", session)
+    server.answers = [(206, {}, b"hello")]
+    assert over_tls.read("k", 0, 5) == (b"hello" if trusted else b"boto3")
+    assert len(server.asked) == (1 if trusted else 0)
+    assert by_boto3 == ([] if trusted else ["read"])
+    over_tls.close()
+
+
+def test_bytes_that_arrive_altered_each_time_are_left_to_boto3_to_name(
+    transport: DirectTransport, server: Server, by_boto3: list[str]
+) -> None:
+    server.answers = [refused(400, "BadDigest")] * 10
+    transport.upload_part(UPLOAD, 1, b"hello", crc64nvme(b"hello"))
+    assert (by_boto3, server.answers) == (["upload_part"], [])
 
 
 def test_the_limit_is_kept_in_both_directions(server: Server, transport: DirectTransport) -> None:
