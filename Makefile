@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 READY  := .venv/.ready
 
-.PHONY: setup demo test check bench lock clean
+.PHONY: setup demo test check bench soak lock clean
 .DEFAULT_GOAL := demo
 
 setup: $(READY)
@@ -30,6 +30,10 @@ check: $(READY)
 
 bench: $(READY)
 	@for script in bench/*.py; do $(BIN)/python $$script; done
+
+# A push killed at 100 moments, each finished by the next. Needs versitygw on PATH.
+soak: $(READY)
+	FERRY_SOAK=100 $(BIN)/pytest --quiet tests/integration/models/test_repository.py -k "push_killed"
 
 # The lock holds hashes for every platform and no index address. Needs uv (https://docs.astral.sh/uv).
 lock:

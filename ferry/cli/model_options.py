@@ -43,6 +43,15 @@ SigningKey = Annotated[
 KmsKey = Annotated[
     str | None, typer.Option(metavar="ID", help="Asymmetric KMS key (ECC_NIST_P256) instead of a key file.")
 ]
+Bandwidth = Annotated[
+    int | None,
+    typer.Option(
+        "--bandwidth",
+        min=100_000,  # slower, and S3 takes a connection for dead while its parts wait for one another
+        metavar="BYTES",
+        help="Bytes a second for model files, so that others can use the link, too [default: no limit].",
+    ),
+]
 State = Annotated[
     Path | None,
     typer.Option(
@@ -54,11 +63,16 @@ State = Annotated[
 
 
 def open_repository(
-    bucket: str, endpoint: str | None, keys: list[Path] | None, signer: Signer | None = None
+    bucket: str,
+    endpoint: str | None,
+    keys: list[Path] | None,
+    signer: Signer | None = None,
+    bandwidth: int | None = None,
 ) -> Repository:
     """The repository, seen with the keys that are trusted: those named and the signer's, or the project's own."""
+    from ferry.models.direct import DirectTransport
+    from ferry.models.patience import Pace
     from ferry.models.repository import Repository
-    from ferry.models.s3 import S3Transport
     from ferry.models.signature import FileSigner, TrustedKeys, load_public_key
 
     trusted = [load_public_key(path) for path in keys or []]
@@ -66,7 +80,8 @@ def open_repository(
         trusted.append(signer.public_key)
     elif not trusted and (own := _own_key()) is not None:
         trusted.append(FileSigner.load(own).public_key)
-    return Repository(S3Transport.connect(bucket, endpoint_url=endpoint), TrustedKeys(trusted))
+    pace = None if bandwidth is None else Pace(bandwidth)
+    return Repository(DirectTransport.connect(bucket, endpoint_url=endpoint, pace=pace), TrustedKeys(trusted))
 
 
 def load_signer(signing_key: Path | None, kms_key: str | None) -> Signer:

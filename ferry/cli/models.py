@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ferry.cli.model_options import (
+    Bandwidth,
     Bucket,
     Endpoint,
     Keys,
@@ -54,6 +57,7 @@ def push(
     kms_key: KmsKey = None,
     key: Keys = None,
     endpoint: Endpoint = None,
+    bandwidth: Bandwidth = None,
     state: State = None,
     as_json: Json = False,
 ) -> None:
@@ -61,8 +65,8 @@ def push(
     from ferry.models.tree import scan
 
     signer = load_signer(signing_key, kms_key)
-    repository = open_repository(bucket, endpoint, key, signer)
-    done = _push(repository, signer, scan(folder), name, version, _facts(folder, as_json), state, as_json)
+    repository = open_repository(bucket, endpoint, key, signer, bandwidth)
+    done = _push(repository, signer, scan(folder), name, version, partial(_facts, folder, as_json), state, as_json)
     note(f"next: ferry models promote {done.name}@{done.version} --channel CHANNEL", as_json)
 
 
@@ -79,6 +83,7 @@ def import_lfs(
     kms_key: KmsKey = None,
     key: Keys = None,
     endpoint: Endpoint = None,
+    bandwidth: Bandwidth = None,
     state: State = None,
     as_json: Json = False,
 ) -> None:
@@ -86,11 +91,11 @@ def import_lfs(
     from ferry.models.lfs import read_repository
 
     signer = load_signer(signing_key, kms_key)
-    repository = open_repository(bucket, endpoint, key, signer)
+    repository = open_repository(bucket, endpoint, key, signer, bandwidth)
     with tempfile.TemporaryDirectory(prefix="ferry-lfs-") as scratch:
         tree = read_repository(clone, revision, Path(scratch))
         note("no model facts: a commit is not a folder that `ferry assess` reads", as_json)
-        _push(repository, signer, tree, name, version, None, state, as_json)
+        _push(repository, signer, tree, name, version, lambda: None, state, as_json)
 
 
 @models.command("list")
@@ -122,6 +127,7 @@ def verify(
     ] = False,
     key: Keys = None,
     endpoint: Endpoint = None,
+    bandwidth: Bandwidth = None,
     state: State = None,
     as_json: Json = False,
 ) -> None:
@@ -131,7 +137,7 @@ def verify(
     from ferry.models.text import describe_verification
     from ferry.models.verification import verify as verify_version
 
-    repository = open_repository(bucket, endpoint, key)
+    repository = open_repository(bucket, endpoint, key, bandwidth=bandwidth)
     try:
         signed = resolve(repository, parse_reference(reference), open_memory(state))
     except Untrusted as error:
@@ -193,6 +199,7 @@ def pull(
     ] = 0,
     key: Keys = None,
     endpoint: Endpoint = None,
+    bandwidth: Bandwidth = None,
     state: State = None,
     as_json: Json = False,
 ) -> None:
@@ -202,7 +209,7 @@ def pull(
     from ferry.models.pull import pull as pull_version
     from ferry.models.text import describe_pull
 
-    repository = open_repository(bucket, endpoint, key)
+    repository = open_repository(bucket, endpoint, key, bandwidth=bandwidth)
     signed = resolve(repository, parse_reference(reference), open_memory(state, min_sequence))
     with Transfer(quiet=as_json) as progress:
         done = pull_version(repository, signed, folder, include=include or (), progress=progress)
@@ -261,7 +268,7 @@ def _push(
     tree: Tree,
     name: str,
     version: str,
-    facts: dict[str, Any] | None,
+    facts: Callable[[], dict[str, Any] | None],
     state: Path | None,
     as_json: bool,
 ) -> Pushed:

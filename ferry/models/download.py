@@ -51,7 +51,7 @@ def _fetch(transport: Transport, prefix: str, file: File, target: Path, crew: Cr
         out.truncate()
         progress.advance(running.size)
         kept = running.size
-        for content in _chunks(transport, prefix + file.path, file, lengths, done, crew):
+        for content in chunks(transport, prefix + file.path, file, lengths, done, crew):
             running.add(content)
             out.write(content)
             progress.advance(len(content))
@@ -79,10 +79,13 @@ def _keep(out: BinaryIO, file: File, lengths: Sequence[int], running: Running, c
     return len(lengths)
 
 
-def _chunks(
+def chunks(
     transport: Transport, key: str, file: File, lengths: Sequence[int], first: int, crew: Crew
 ) -> Iterator[bytes | bytearray]:
-    """The chunks of a file from `first` on, in order, some asked for ahead. Memory is held until each is used."""
+    """The chunks of a file from `first` on, in order, some asked for ahead. Memory is held until each is used.
+
+    Raises Altered for the first that is not as it was signed.
+    """
     ahead: deque[Future[bytes | bytearray]] = deque()
     asked = first
     held = 0

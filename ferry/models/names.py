@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ferry.errors import InvalidField
 
@@ -77,6 +78,7 @@ def channel_key(name: str, channel: str) -> str:
     return f"channels/{name}/{channel}.json"
 
 
+@lru_cache(maxsize=2**16)  # asked for each file at each step, and models of ten thousand files exist
 def path_problem(path: str) -> str | None:
     """What keeps a text from being the path of a model's file, or None. What is allowed is a plain relative path."""
     try:

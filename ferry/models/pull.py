@@ -2,7 +2,8 @@
 
 The version is fetched into `.<folder>.partial` beside the folder, every chunk checked by its CRC64NVME (and asked for
 again where it arrived altered), every file by its SHA-256, flushed to the disk, and then renamed in one step. A pull
-that broke off goes on where it was: what lies in the partial folder is hashed again, not believed.
+that broke off goes on where it was: what lies in the partial folder is hashed again, not believed. Files that the
+replaced version has, too, are hashed there and linked.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from ferry.errors import Altered, Conflict, FerryError, InvalidField, Unwritable
 from ferry.models import names, verification
 from ferry.models.crew import Crew, Progress
 from ferry.models.download import fetch_all
-from ferry.models.manifest import File
+from ferry.models.manifest import File, Manifest, parse
 from ferry.models.repository import Repository, SignedManifest
+from ferry.models.reuse import reuse_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ def pull(
     with _on_disk(folder):
         if _in_place(repository, signed, folder, files):
             return _result(signed, folder, files, fetched=0, in_place=True)
-        _require_replaceable(repository, folder)
+        old = _replaceable(repository, folder)
         listed = verification.sizes(repository.transport, manifest.prefix)
         if problems := verification.against_listing({file.path: file.size for file in manifest.files}, listed):
             named = "; ".join(problem.text for problem in problems[:5])
@@ -74,9 +76,11 @@ def pull(
         incoming.mkdir(parents=True, exist_ok=True)
         _require_names_apart(incoming, files)
         _remove_others(incoming, files)
-        _require_room(incoming, files)
         with Crew() as crew:
-            fetched = fetch_all(repository.transport, manifest.prefix, files, incoming, crew, progress)
+            reused = frozenset() if old is None else reuse_all(old, folder, files, incoming, crew, progress)
+            missing = [file for file in files if file.path not in reused]
+            _require_room(incoming, missing)
+            fetched = fetch_all(repository.transport, manifest.prefix, missing, incoming, crew, progress)
         for name, content in ((names.MANIFEST, signed.content), (names.SIGNATURE, signed.signature)):
             _write_through(incoming / name, content)
         _flush_folders(incoming)
@@ -126,21 +130,25 @@ def _in_place(repository: Repository, signed: SignedManifest, folder: Path, file
     return found == {file.path for file in files} and all(_has_size(folder / file.path, file) for file in files)
 
 
-def _require_replaceable(repository: Repository, folder: Path) -> None:
-    """A folder of another version is replaced; one that Ferry did not pull is somebody's, and stays."""
+def _replaceable(repository: Repository, folder: Path) -> Manifest | None:
+    """The version that a folder holds and that is replaced. One that Ferry did not pull is somebody's, and stays."""
     if not os.path.lexists(folder) or (folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())):
-        return
+        return None
     problem = "is there and was not pulled from this repository"
     try:
         content, signature = ((folder / name).read_bytes() for name in (names.MANIFEST, names.SIGNATURE))
         repository.trusted.verify(content, signature, str(folder))
+        return parse(content, str(folder / names.MANIFEST))
     except (OSError, FerryError) as error:
         raise Conflict(f"{folder}: {problem}; name another folder, or move that one away") from error
 
 
 def _remove_others(folder: Path, files: Sequence[File]) -> None:
-    for path in _found(folder) - {file.path for file in files}:
-        (folder / path).unlink()
+    wanted = {file.path for file in files}
+    for path in _found(folder):
+        # One that has a second name belongs to the folder that is replaced, too: it must not be written to.
+        if path not in wanted or (folder / path).lstat().st_nlink > 1:
+            (folder / path).unlink()
     # A folder where a file has to be, or the other way round, is what another version left.
     for file in files:
         if (folder / file.path).is_dir():

@@ -39,7 +39,8 @@ class Request:
     signer: Signer
     pushed_by: str
     at: datetime
-    facts: Mapping[str, JsonValue] | None = None
+    facts: Callable[[], Mapping[str, JsonValue] | None] = lambda: None
+    """Asked when the version is published, and not when it is there already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +107,11 @@ class _Push:
         if existing is not None:
             known = self._hash_all(known)
             _require_same(existing, known, self._repository.place)
-        sent, removed = self._move(known, published=existing is not None)
+        sent, removed, moved = self._move(known, published=existing is not None)
         for file in self._request.tree.files:
             file.require_unchanged(file.source.stat())
-        self._require_whole(sent)
+        if moved or existing is None:
+            self._require_whole(sent)  # where nothing was moved, the listing from before has just said so
         content, published = (existing, False) if existing is not None else self._publish(sent)
         signed = self._sign(content)
         return Pushed(
@@ -150,7 +152,8 @@ class _Push:
         hashed = self._crew.run([], [task(file) for file in unknown])
         return {**known, **dict(hashed)}
 
-    def _move(self, known: Mapping[str, Digests], *, published: bool) -> tuple[list[Sent], tuple[str, ...]]:
+    def _move(self, known: Mapping[str, Digests], *, published: bool) -> tuple[list[Sent], tuple[str, ...], bool]:
+        """How each file came to lie there, what was removed, and whether anything was done at all."""
         request = self._request
         stored = {found.key.removeprefix(self._prefix): found for found in self._transport.list(self._prefix)}
         for own in (names.MANIFEST, names.SIGNATURE):
@@ -173,9 +176,10 @@ class _Push:
             several = has_several_chunks(action.file.state.size)
             (large if several else small).append(partial(self._do, uploader, action, known))
         sent = self._crew.run(small, large)
-        strays = tuple(path for path in decided.strays if path not in {one.file.path for one in there})
+        paths = {one.file.path for one in there}
+        strays = tuple(path for path in decided.strays if path not in paths)
         self._remove(strays)
-        return sorted([*there, *sent], key=lambda one: one.file.path), strays
+        return sorted([*there, *sent], key=lambda one: one.file.path), strays, bool(files or strays)
 
     def _uploader(self, references: References, uploads: Mapping[str, Upload]) -> Uploader:
         return Uploader(
@@ -226,11 +230,12 @@ class _Push:
 
     def _publish(self, sent: list[Sent]) -> tuple[bytes, bool]:
         request = self._request
+        facts = request.facts()
         manifest = Manifest(
             model=request.name,
             version=request.version,
             files=in_order(File.of(one.file.path, one.digests) for one in sent),
-            facts=None if request.facts is None else dict(request.facts),
+            facts=None if facts is None else dict(facts),
             pushed_by=request.pushed_by,
             created_at=request.at,
             signed_with=key_id(request.signer.public_key),

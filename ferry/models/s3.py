@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import get_session
 
 from ferry.errors import Altered, Conflict, TransferError
 from ferry.models.checksums import crc64nvme as checksum_of
@@ -21,6 +22,7 @@ from ferry.models.crew import LARGE_FILES_AT_ONCE, PARTS_AT_ONCE, SMALL_FILES_AT
 from ferry.models.transport import Part, Stored, Upload
 
 if TYPE_CHECKING:
+    from botocore.session import Session
     from mypy_boto3_s3 import S3Client
 
 T = TypeVar("T")
@@ -36,6 +38,24 @@ DELETE_BATCH = 1000
 RECEIVE_BYTES = 2**20
 
 
+def client_for(bucket: str, endpoint_url: str | None, session: Session) -> S3Client:
+    """Make a client of this session. Raises TransferError where boto3 finds no region."""
+    config = Config(
+        max_pool_connections=PARTS_AT_ONCE + SMALL_FILES_AT_ONCE + LARGE_FILES_AT_ONCE,
+        retries={"mode": "standard", "max_attempts": 8},
+        # The older way to presign, which botocore keeps for some regions, knows only one endpoint for them all.
+        signature_version="s3v4",
+        # Virtual-hosted names need a domain; an endpoint that was named may have none.
+        s3={"addressing_style": "path" if endpoint_url else "auto"},
+    )
+    # Nothing here reads a time, and reading one for each object takes most of the time of a long listing.
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
+    try:
+        return boto3.Session(botocore_session=session).client("s3", endpoint_url=endpoint_url, config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise TransferError(f"s3://{bucket}: {error}; set AWS_REGION, or a profile that has one") from error
+
+
 class S3Transport:
     """One bucket. boto3's client may be shared by threads."""
 
@@ -45,17 +65,7 @@ class S3Transport:
     @staticmethod
     def connect(bucket: str, *, endpoint_url: str | None = None) -> S3Transport:
         """Make a client. Raises TransferError where boto3 finds no region."""
-        config = Config(
-            max_pool_connections=PARTS_AT_ONCE + SMALL_FILES_AT_ONCE + LARGE_FILES_AT_ONCE,
-            retries={"mode": "standard", "max_attempts": 8},
-            # Virtual-hosted names need a domain; an endpoint that was named may have none.
-            s3={"addressing_style": "path" if endpoint_url else "auto"},
-        )
-        try:
-            client = boto3.client("s3", endpoint_url=endpoint_url, config=config)
-        except (BotoCoreError, ValueError) as error:
-            raise TransferError(f"s3://{bucket}: {error}; set AWS_REGION, or a profile that has one") from error
-        return S3Transport(client, bucket)
+        return S3Transport(client_for(bucket, endpoint_url, get_session()), bucket)
 
     # ---- requests that decide ----
 

@@ -42,7 +42,7 @@ def describe_pull(done: Pulled) -> str:
     how = (
         "in place already (sizes compared, not hashed again)"
         if done.in_place
-        else f"fetched {amount(done.fetched_bytes)}, kept {amount(done.kept_bytes)} of an earlier run, all verified"
+        else f"fetched {amount(done.fetched_bytes)}, kept {amount(done.kept_bytes)} that lay here, all verified"
     )
     return (
         f"{done.name}@{done.version} in {done.folder}: {done.files} files, {amount(done.size_bytes)}\n"

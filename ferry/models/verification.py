@@ -13,9 +13,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
 
+from ferry.errors import Altered
 from ferry.models import names
-from ferry.models.checksums import chunk_lengths, crc64nvme
+from ferry.models.checksums import chunk_lengths
 from ferry.models.crew import Crew, Progress
+from ferry.models.download import chunks
 from ferry.models.manifest import File
 from ferry.models.repository import Repository, SignedManifest
 from ferry.models.transport import Transport
@@ -63,10 +65,12 @@ def verify(repository: Repository, signed: SignedManifest, *, deep: bool, progre
     progress.begin("verifying", sum(file.size for file in there))
     check = _deep if deep else _shallow
     with Crew() as crew:
-        tasks: list[Callable[[], Problem | None]] = [
-            partial(check, repository.transport, manifest.prefix, file, crew, progress) for file in there
-        ]
-        problems += [problem for problem in crew.run(tasks, []) if problem is not None]
+        small: list[Callable[[], Problem | None]] = []
+        large: list[Callable[[], Problem | None]] = []
+        for file in sorted(there, key=lambda file: -file.size):
+            task = partial(check, repository.transport, manifest.prefix, file, crew, progress)
+            (large if deep and file.chunks else small).append(task)
+        problems += [problem for problem in crew.run(small, large) if problem is not None]
     return Verification(
         name=manifest.model,
         version=manifest.version,
@@ -111,19 +115,16 @@ def _shallow(transport: Transport, prefix: str, file: File, crew: Crew, progress
 
 
 def _deep(transport: Transport, prefix: str, file: File, crew: Crew, progress: Progress) -> Problem | None:
-    whole = hashlib.sha256()
-    start = 0
-    for number, length in enumerate(chunk_lengths(file.size, file.chunk_bytes)):
-        crew.check()
-        with crew.chunk(length):
-            content = transport.read(prefix + file.path, start, length)
-            if crc64nvme(content) != file.chunk_checksums[number]:
-                return Problem(
-                    "altered", file.path, f"{file.path} was altered between bytes {start} and {start + length}"
-                )
+    whole, start = hashlib.sha256(), 0
+    lengths = chunk_lengths(file.size, file.chunk_bytes)
+    try:
+        for content in chunks(transport, prefix + file.path, file, lengths, 0, crew):
             whole.update(content)
-        start += length
-        progress.advance(length)
+            start += len(content)
+            progress.advance(len(content))
+    except Altered:
+        end = min(start + file.chunk_bytes, file.size)
+        return Problem("altered", file.path, f"{file.path} was altered between bytes {start} and {end}")
     if whole.hexdigest() != file.sha256:
         text = f"{file.path} was altered: sha256 is {whole.hexdigest()}, {file.sha256} was signed"
         return Problem("altered", file.path, text)

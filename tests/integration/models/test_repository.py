@@ -11,16 +11,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ConnectionClosedError
 
-from ferry.models import checksums, s3
+from ferry.models import checksums, patience, s3
 from ferry.models.checksums import crc64nvme
 from ferry.models.s3 import S3Transport
-from tests.integration.models.conftest import CREDENTIALS, Site
+from tests.integration.models.conftest import CREDENTIALS, Site, command_line
+from tests.integration.models.faulty import FaultyProxy
 
 MIB = 2**20
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -225,10 +227,32 @@ def test_a_write_whose_answer_was_lost_is_found_to_be_done(
     assert (found.size, found.crc64nvme) == (done.size, crc64nvme(content)) == (len(content), crc64nvme(content))
 
 
+# ---- a link and a server that fail ----
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_push_and_a_pull_finish_over_a_link_that_fails_at_random(
+    site: Site, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(patience, "FIRST_WAIT_THROTTLED_S", 0.002)
+    files = {**FILES, **{f"shard-{number}": noise(50 + number, 11 * MIB) for number in range(2)}}
+    small = {f"small/{number}": noise(number, 1000 + number) for number in range(20)}
+    folder = site.folder("a", {**files, **small})
+    with FaultyProxy(int(site.endpoint_url.rsplit(":", 1)[1]), seed) as proxy:
+        behind = replace(site, endpoint_url=f"http://127.0.0.1:{proxy.port}")
+        pushed = command_line(behind)("push", folder, "--name", "r1", "--version", "1")
+        pulled = command_line(behind)("pull", "r1@1", site.root / "models" / "r1")
+    assert (pushed["published"], pulled["fetched_bytes"]) == (True, pushed["size_bytes"])
+    assert found(site.root / "models" / "r1") == {**files, **small}
+    assert command_line(site)("verify", "r1@1", "--deep")["whole"] is True
+    assert {"reset", "cut", "flip", "delay", "slow-down", "internal-error"} <= set(proxy.faults)
+
+
 # ---- kill -9 ----
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("FERRY_SOAK", "5"))))  # `make soak`: 100
 def test_a_push_killed_at_a_random_moment_is_finished_by_the_next(site: Site, ferry: Ferry, seed: int) -> None:
     files = {f"model-{number}.safetensors": noise(10 * seed + number, 11 * MIB) for number in range(2)}
     folder = site.folder("a", files)

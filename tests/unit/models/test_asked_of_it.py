@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ferry.errors import InvalidField, TransferError, Untrusted
-from ferry.models import verification
+from ferry.models import download
 from ferry.models.checksums import crc64nvme
 from ferry.models.crew import Silent
 from ferry.models.difference import FileDifference, difference
@@ -87,7 +87,7 @@ def test_only_a_deep_verify_finds_bytes_that_were_made_to_fit_the_crc(
     bucket.write(PREFIX + "config.json", changed)
     signed = crc64nvme(FILES["config.json"])
     forged = lambda content: signed if content == changed else crc64nvme(content)  # noqa: E731
-    monkeypatch.setattr(verification, "crc64nvme", forged)
+    monkeypatch.setattr(download, "crc64nvme", forged)
     monkeypatch.setattr("tests.unit.models.bucket.crc64nvme", forged)
     assert verified().whole
     (problem,) = verified(deep=True).problems

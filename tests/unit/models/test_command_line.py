@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from ferry.cli import app, progress
 from ferry.cli.progress import Transfer
 from ferry.errors import FerryError, InvalidField
-from ferry.models import s3
+from ferry.models import direct
 from ferry.models.signature import FileSigner
 from ferry.node_bundle import save_signing_key, verification_key
 from tests.unit.models.bucket import Bucket
@@ -25,7 +25,7 @@ def run(
     bucket: Bucket, signer: FileSigner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Callable[..., Path]
 ) -> Run:
     """Run `ferry models …` over the bucket in memory: what it printed, or the error's message, by exit code."""
-    monkeypatch.setattr(s3.S3Transport, "connect", lambda name, **_: bucket)
+    monkeypatch.setattr(direct.DirectTransport, "connect", lambda name, **_: bucket)
     save_signing_key(tmp_path / "key.pem", signer.key)
     (tmp_path / "public.pem").write_text(verification_key(signer.key))
     monkeypatch.chdir(tmp_path)

@@ -241,6 +241,66 @@ def test_what_an_earlier_pull_left_damaged_or_of_another_version_is_not_believed
     assert not (target / "model-00001-of-00002.safetensors").is_symlink()
 
 
+def test_files_that_the_replaced_version_has_too_are_not_fetched(
+    pushed: Push, pulled: Pull, target: Path, bucket: Bucket
+) -> None:
+    pushed()
+    pulled()
+    new = {**FILES, "config.json": b"[]", "renamed.safetensors": FILES[LARGE]}
+    pushed("2", new)
+    bucket.bytes_out = 0
+    done = pulled("2")
+    assert (done.fetched_bytes, done.kept_bytes, bucket.bytes_out) == (2, SIZE + len(FILES[LARGE]) - 2, 2)
+    assert content_of(target) == new
+    assert not target.with_name(".r1.outgoing").exists()
+
+
+def test_a_file_that_was_altered_in_the_replaced_version_is_fetched(
+    pushed: Push, pulled: Pull, target: Path, bucket: Bucket
+) -> None:
+    pushed()
+    pulled()
+    (target / LARGE).write_bytes(flipped(FILES[LARGE], 1500))
+    pushed("2", {**FILES, "config.json": b"[]"})
+    bucket.bytes_out = 0
+    assert pulled("2").fetched_bytes == bucket.bytes_out == len(FILES[LARGE]) + 2
+    assert content_of(target) == {**FILES, "config.json": b"[]"}
+
+
+def test_a_file_that_still_belongs_to_the_replaced_version_is_never_written_to(
+    pushed: Push, pulled: Pull, target: Path, bucket: Bucket
+) -> None:
+    pushed()
+    pulled()
+    new = {**FILES, LARGE: flipped(FILES[LARGE], 0)}
+    pushed("2", new)
+    incoming = target.with_name(".r1.partial")
+    incoming.mkdir()
+    (incoming / LARGE).hardlink_to(target / LARGE)  # as a pull that was killed leaves it
+    bucket.before = lambda operation, key: (_ for _ in ()).throw(TransferError("gone")) if operation == "read" else None
+    with pytest.raises(TransferError):
+        pulled("2")
+    assert content_of(target) == FILES
+    bucket.before = lambda operation, key: None
+    pulled("2")
+    assert content_of(target) == new
+
+
+@pytest.mark.parametrize("reason", [errno.EXDEV, errno.EPERM])
+def test_where_the_disk_has_no_links_a_file_is_copied(
+    pushed: Push, pulled: Pull, target: Path, bucket: Bucket, reason: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(reason, "no links")
+
+    pushed()
+    pulled()
+    pushed("2", {**FILES, "config.json": b"[]"})
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    assert pulled("2").fetched_bytes == 2
+    assert content_of(target) == {**FILES, "config.json": b"[]"}
+
+
 def test_another_version_of_ferrys_is_replaced(pushed: Push, pulled: Pull, target: Path) -> None:
     pushed("1")
     pushed("2", {"config.json": b"[]"})
