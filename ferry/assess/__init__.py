@@ -6,6 +6,20 @@ One module or package per kind of input, each with a pure `parse` from text to f
 collectives, `assessment` composes, `text` says it to a person.
 """
 
-from ferry.assess.assessment import assess
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ferry.assess.assessment import assess
 
 __all__ = ["assess"]
+
+
+def __getattr__(name: str) -> Any:
+    # Who reads one kind of input (a push reads the model's facts) need not wait for duckdb and all the others.
+    if name == "assess":
+        from ferry.assess.assessment import assess
+
+        return assess
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -97,7 +97,8 @@ class _Reading:
             made_at=now(),
             made_from=[upstream(path, self.artefact_folder) for path in self.read],
             site=site.name,
-            location=Location(**site.location.model_dump()),
+            # The uplink is plan-transfer's, which reads it in site.yaml.
+            location=Location(**site.location.model_dump(exclude={"uplink_mbps"})),
             cluster=cluster,
             collectives=runs,
             synchronisations=synchronisations,

@@ -1,7 +1,7 @@
 """What the repository asks of an object store. One bucket; every method may be called from many threads at once.
 
-`Transport` has the requests that decide and the requests that carry bytes apart: an engine that moves bytes faster
-implements the latter (`put`, `upload_part`, `read`) and leaves the former to the one it wraps.
+`Transport` has the requests that decide and the requests that carry bytes apart: `s3` has both, through boto3; `direct`
+does the latter itself (`put`, `upload_part`, `read`).
 """
 
 from __future__ import annotations
