@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ferry.artefacts import BatchPoint
+from ferry.planning.quantile import quantile
 from ferry.planning.replay.case import Case
 from ferry.simulation.engine import simulate
 from ferry.simulation.fleet import FleetSettings
@@ -67,7 +68,7 @@ def _point(case: Case, limit: int) -> BatchPoint:
         max_sequences=limit,
         requests_per_s=float(served.sum()) / result.end_s,
         output_tokens_per_s=float(workload.output_tokens[served].sum()) / result.end_s,
-        tpot_p99_ms=float(np.quantile(gaps, 0.99, method="inverted_cdf")) * 1000 if len(gaps) else None,
+        tpot_p99_ms=quantile(gaps, 0.99) * 1000 if len(gaps) else None,
         running_mean=in_batch_s / result.end_s,
         preemptions=result.preemptions,
     )

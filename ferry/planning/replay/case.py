@@ -23,8 +23,8 @@ from ferry.simulation.fleet import FleetSettings
 from ferry.simulation.policies import Sizes
 from ferry.simulation.replica import ReplicaSettings
 from ferry.simulation.workload import Workload
+from stacks.settings import EngineSettings, Settings
 from stacks.settings import FleetSettings as StackFleet
-from stacks.settings import Settings
 
 BLOCK_TOKENS = 16
 """Tokens of a block of KV cache: vLLM's default `--block-size` on NVIDIA GPUs."""
@@ -84,7 +84,7 @@ def case_of(plan: Plan, plan_path: Path, *, trace: Path | None = None, initial: 
         started_at=requests.started_at,
         workload=requests.workload,
         instance=instance,
-        replica=calibration.applied(_replica(plan, instance)),
+        replica=calibration.applied(_replica(plan, instance, version.engine)),
         fleet=fleet,
         stack=version.fleet,
         sizes=sizes,
@@ -112,9 +112,8 @@ def _requests(plan: Plan, plan_path: Path, given: Path | None) -> Requests:
     return read_requests(path, facts, plan.location.time_zone)
 
 
-def _replica(plan: Plan, instance: InstanceType) -> ReplicaSettings:
+def _replica(plan: Plan, instance: InstanceType, engine: EngineSettings) -> ReplicaSettings:
     serving = plan.serving_facts
-    engine = Settings.from_config(plan.config).model_versions[0].engine
     placed = memory.fit(serving.model, planned(serving.engine), instance, engine.max_model_tokens)
     if isinstance(placed, Misfit):
         raise PlanError(f"{instance.name}: {placed.reason}; plan again with ferry plan")

@@ -8,9 +8,10 @@ import numpy as np
 
 from ferry.artefacts import Outcome, Slo, Spread
 from ferry.cost.money import HOURS_PER_MONTH, cents
+from ferry.planning.quantile import quantile
 from ferry.planning.replay.case import Case
 from ferry.simulation.flapping import reversals
-from ferry.simulation.footprint import footprint
+from ferry.simulation.footprint import Footprint
 from ferry.simulation.result import Result
 from ferry.simulation.scaling_spec import ScalingSpec
 from ferry.simulation.workload import Floats
@@ -18,13 +19,12 @@ from ferry.simulation.workload import Floats
 HOUR_S = Decimal(3600)
 
 
-def outcome(name: str, description: str, spec: ScalingSpec, case: Case, result: Result) -> Outcome:
+def outcome(name: str, description: str, spec: ScalingSpec, case: Case, result: Result, used: Footprint) -> Outcome:
     """The figures of one simulation."""
     served = ~result.refused
     ttft, latency = spread(result.ttft_s[served]), spread(result.latency_s[served])
     gaps = result.tpot_s[np.isfinite(result.tpot_s)]
     tpot = spread(gaps) if len(gaps) else None
-    used = footprint(result, case.instance, case.plan.region)
     cost = used.cost
     tokens = int(result.workload.input_tokens[served].sum()) + int(result.workload.output_tokens[served].sum())
     lifetime_s = float((result.instances.ended_s - result.instances.launched_s).sum())
@@ -59,8 +59,8 @@ def outcome(name: str, description: str, spec: ScalingSpec, case: Case, result: 
 
 def spread(seconds: Floats) -> Spread:
     """Mean and nearest-rank quantiles, in ms."""
-    p50, p95, p99 = np.quantile(seconds, (0.5, 0.95, 0.99), method="inverted_cdf") * 1000
-    return Spread(mean=float(seconds.mean()) * 1000, p50=float(p50), p95=float(p95), p99=float(p99))
+    p50, p95, p99 = (quantile(seconds, share) * 1000 for share in (0.5, 0.95, 0.99))
+    return Spread(mean=float(seconds.mean()) * 1000, p50=p50, p95=p95, p99=p99)
 
 
 def _keeps(slo: Slo, ttft: Spread, tpot: Spread | None) -> bool | None:

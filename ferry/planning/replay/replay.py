@@ -77,8 +77,8 @@ def replay(
         program = compile_spec(spec, start=case.started_at, horizon_s=until_s)
         fleet = replace(case.fleet, initial_instances=program.initial_instances)
         results[name] = simulate(workload, case.replica, fleet, program)
-        outcomes.append(outcome(name, said, spec, case, results[name]))
-    used = footprint(next(iter(results.values())), case.instance, plan.region)
+        used = footprint(results[name], case.instance, plan.region)
+        outcomes.append(outcome(name, said, spec, case, results[name], used))
     notes += used.assumed
     points = []
     if with_batch_limits:

@@ -6,13 +6,13 @@ promise is ruled out. `tests/unit/planning/sweep` replays what is ruled out, and
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ferry.planning.quantile import quantile
 from ferry.simulation.fleet import SPOT_NOTICE_S, FleetSettings
 from ferry.simulation.replica import ReplicaSettings
 from ferry.simulation.workload import Floats, Workload
@@ -162,9 +162,3 @@ class Bounds:
                 inside = slice(np.searchsorted(arrival, begin), np.searchsorted(arrival, begin + length, side="right"))
                 found.append((length, np.concatenate([[0.0], np.cumsum(np.sort(work[inside]))])))
         return found
-
-
-def quantile(values: Floats, share: float) -> float:
-    """Nearest rank."""
-    rank = max(1, math.ceil(share * len(values) - 1e-9))
-    return float(np.partition(values, rank - 1)[rank - 1])

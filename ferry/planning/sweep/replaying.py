@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferry.planning.horizon import horizon_s
-from ferry.planning.sweep.bounds import quantile
+from ferry.planning.quantile import quantile
 from ferry.simulation import spot
 from ferry.simulation.autoscaler import compile_spec
 from ferry.simulation.engine import simulate

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ferry.planning.sweep.bounds import Bounds, quantile
+from ferry.planning.quantile import quantile
+from ferry.planning.sweep.bounds import Bounds
 from ferry.planning.sweep.replaying import Task, measure
 from ferry.simulation.iteration_time import IterationTime
 from ferry.simulation.replica import ReplicaSettings
