@@ -49,7 +49,7 @@ from ferry.artefacts.cluster import (
 from ferry.artefacts.deployment import Deployment
 from ferry.artefacts.figures import Basis, Figure, Frozen, Money, assumed, measured, unknown
 from ferry.artefacts.plan import Candidate, CostLine, Plan, Reason, Verdict
-from ferry.artefacts.rehearsal import Check, NotEmulated, Rehearsal
+from ferry.artefacts.rehearsal import Check, NotEmulated, PolicyAnswer, PolicySeen, Rehearsal
 from ferry.artefacts.simulation import BatchPoint, Outcome, Simulation, Spread
 from ferry.artefacts.sweep import Sweep, SweepBound, SweepPoint
 
@@ -86,6 +86,8 @@ __all__ = [
     "NotEmulated",
     "Outcome",
     "Plan",
+    "PolicyAnswer",
+    "PolicySeen",
     "Quantiles",
     "Reason",
     "Rehearsal",

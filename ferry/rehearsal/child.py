@@ -21,8 +21,9 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TextIO
 
+from ferry.compliance import Context, judged
 from ferry.errors import FerryError, RehearsalError
-from ferry.rehearsal import checks, conditions, handlers, program, seeds
+from ferry.rehearsal import checks, conditions, handlers, policies, program, seeds
 from ferry.rehearsal.copies import Copies
 from ferry.rehearsal.server import EMULATOR, Server
 from stacks.settings import PROJECT, Settings
@@ -74,6 +75,7 @@ def _rehearse(server: Server, request: Message, answers: TextIO) -> dict[str, An
     account = server.account(settings.region)
     seeded = seeds.seed(account, settings)
     _import_all(handlers.__path__, handlers.__name__)
+    forecast = policies.hold(Path.cwd(), request["stack"], request["config"], account)
     done = program.run(
         Path.cwd(),
         PROJECT,
@@ -97,6 +99,7 @@ def _rehearse(server: Server, request: Message, answers: TextIO) -> dict[str, An
             "seconds": round(time.monotonic() - started, 1),
             "resources": dict(sorted(done.resources.items())),
             "checks": [check.model_dump() for check in results],
+            "policies": [one.model_dump() for one in judged(done.registered, Context.of(settings))] if forecast else [],
             "not_emulated": [one.model_dump() for one in done.not_emulated],
             "seeded": seeded,
             "conditions_evaluated": sorted(conditions.CONDITIONS.evaluated),
