@@ -46,6 +46,7 @@ from ferry.artefacts.cluster import (
     Synchronisation,
     Topology,
 )
+from ferry.artefacts.compliance import Compliance
 from ferry.artefacts.deployment import Deployment
 from ferry.artefacts.figures import Basis, Figure, Frozen, Money, assumed, measured, unknown
 from ferry.artefacts.plan import Candidate, CostLine, Plan, Reason, Verdict
@@ -64,6 +65,7 @@ __all__ = [
     "ClusterMetrics",
     "Collective",
     "CollectiveSize",
+    "Compliance",
     "Constraints",
     "CostLine",
     "Deployment",

@@ -62,6 +62,7 @@ class Rehearsal(Artefact):
     policies: list[PolicyAnswer] = Field(
         default=[], description="of a project with a policy pack (`policies/`); empty where it has none"
     )
+    policy_profile: str | None = Field(default=None, description="what the policies were asked under")
     not_emulated: list[NotEmulated]
     seeded: list[str]
     conditions_evaluated: list[str]

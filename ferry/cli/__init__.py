@@ -13,6 +13,7 @@ import typer
 
 from ferry.cli.assess import assess
 from ferry.cli.catalog import catalog, read_refreshed
+from ferry.cli.compliance import compliance
 from ferry.cli.cost import cost
 from ferry.cli.doctor import doctor
 from ferry.cli.models import models
@@ -39,6 +40,7 @@ for verb in (assess, plan, simulate, cost, render, rehearse, report, doctor):
 app.add_typer(catalog, name="catalog")
 models.command("rollout")(rollout)
 models.command("plan-transfer")(plan_transfer)
+app.add_typer(compliance, name="compliance")
 app.add_typer(models, name="models")
 app.add_typer(site, name="site")
 

@@ -6,6 +6,14 @@ server    the moto server        conditions  what moto ignores in policies      
 program   runs `__main__.py`     handlers/   Pulumi types to AWS calls          checks/  statements on the account
 """
 
-from ferry.rehearsal.runner import Served, rehearse, rehearse_stack, serve, serve_stack
+from ferry.rehearsal.runner import (
+    Served,
+    judge_stack,
+    rehearse,
+    rehearse_stack,
+    serve,
+    serve_stack,
+    stack_of,
+)
 
-__all__ = ["Served", "rehearse", "rehearse_stack", "serve", "serve_stack"]
+__all__ = ["Served", "judge_stack", "rehearse", "rehearse_stack", "serve", "serve_stack", "stack_of"]

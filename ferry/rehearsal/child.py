@@ -44,6 +44,8 @@ def main() -> None:
         try:
             if request["do"] == "rehearse":
                 answer = _rehearse(server, request, answers)
+            elif request["do"] == "judge":
+                answer = _judge(server, request)
             elif request["do"] == "copy":
                 answer = copies.make()
             else:
@@ -99,6 +101,7 @@ def _rehearse(server: Server, request: Message, answers: TextIO) -> dict[str, An
             "seconds": round(time.monotonic() - started, 1),
             "resources": dict(sorted(done.resources.items())),
             "checks": [check.model_dump() for check in results],
+            "policy_profile": Context.of(settings).profile if forecast else None,
             "policies": [one.model_dump() for one in judged(done.registered, Context.of(settings))] if forecast else [],
             "not_emulated": [one.model_dump() for one in done.not_emulated],
             "seeded": seeded,
@@ -107,6 +110,18 @@ def _rehearse(server: Server, request: Message, answers: TextIO) -> dict[str, An
         },
         "properties": done.properties,
     }
+
+
+def _judge(server: Server, request: Message) -> dict[str, Any]:
+    """What the policies see in what the program is going to ask for; nothing is created."""
+    settings = Settings.from_config(request["config"])
+    server.reset()
+    account = server.account(settings.region)
+    seeds.seed(account, settings)
+    _import_all(handlers.__path__, handlers.__name__)
+    resources = program.forecast(Path.cwd(), PROJECT, request["stack"], request["config"], account)
+    answers = judged(resources, Context.of(settings, request["profile"]))
+    return {"say": "judged", "policies": [one.model_dump() for one in answers], "region": settings.region}
 
 
 def _import_all(path: Any, package: str) -> None:
