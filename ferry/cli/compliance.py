@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -69,7 +69,7 @@ def report(
 
     if [plan_file, rehearsal, stack].count(None) != 2 or (account and not stack):
         raise typer.BadParameter("give one of --plan FILE, --rehearsal FILE, --stack ENV or --stack ENV --account")
-    wanted = cast("Profile", profile.value)
+    wanted: Profile = profile.value
     with working("judging", quiet=as_json):
         if rehearsal is not None:
             subject, made_from = _of_rehearsal(rehearsal, wanted, output, force=force)

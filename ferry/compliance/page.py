@@ -51,7 +51,8 @@ WORDS: Mapping[Language, Mapping[str, Any]] = {
         "unrun": "A check that this clause rests on did not run",
         "more": "{} more in the JSON file",
         "all": "all resources together",
-        "seen": "{} statements, {} of them not as they have to be",
+        "seen": "seen: {}",
+        "wrong": ", of these not as they have to be: {}",
         "from": "Environment",
         "region": "Region",
         "at": "Looked at",
@@ -59,10 +60,10 @@ WORDS: Mapping[Language, Mapping[str, Any]] = {
         "colon": ": ",
     },
     "zh": {
-        "title": "等级保护 2.0 第三级:条款证据报告",
+        "title": "等级保护 2.0 第三级：条款证据报告",
         "judged": {
-            "plan": "依据程序将要创建的资源判定,资源尚未创建。",
-            "rehearsal": "依据在内嵌账户(非真实 AWS)中的演练判定。",
+            "plan": "依据程序将要创建的资源判定，资源尚未创建。",
+            "rehearsal": "依据在内嵌账户（非真实 AWS）中的演练判定。",
             "account": "依据对真实账户的只读查询判定。",
         },
         "status": {
@@ -79,30 +80,31 @@ WORDS: Mapping[Language, Mapping[str, Any]] = {
             "nothing to look at": "无检查对象",
             "not run": "本次未运行",
         },
-        "caveat": "本报告只说明检查了什么、发现了什么,不能替代由具备资质的测评机构开展的等级测评;"
-        "凡无检查项证明的条款,一律不主张符合。"
-        "“要求”一栏为摘要,以标准原文为准。",
+        "caveat": "本报告只说明检查了什么、发现了什么，不能替代由具备资质的测评机构开展的等级测评；"
+        "凡无检查项证明的条款，一律不主张符合。"
+        "“要求”一栏为摘要，以标准原文为准。",
         "clauses": "逐条结果",
         "clause": "条款",
-        "requirement": "要求(摘要)",
+        "requirement": "要求（摘要）",
         "standing": "结果",
         "evidence": "证据",
         "resource": "资源",
         "property": "属性",
         "value": "值",
-        "assumed": "摘要依据对标准的一般了解,使用前请核对原文",
-        "part": "部分证明:以下所列已证明;其余属运营使用单位职责",
+        "assumed": "摘要依据对标准的一般了解，使用前请核对原文",
+        "part": "部分证明：以下所列已证明；其余属运营使用单位职责",
         "rest": "由运营使用单位证明",
         "unproven": "没有检查项证明本条款",
         "unrun": "本条款所依据的检查项未运行",
         "more": "其余 {} 条见 JSON 文件",
         "all": "全部资源",
-        "seen": "共 {} 项,其中 {} 项不成立",
+        "seen": "共 {} 项",
+        "wrong": "，其中 {} 项不成立",
         "from": "环境",
         "region": "区域",
         "at": "检查时间",
         "made": "依据文件",
-        "colon": ":",
+        "colon": "：",
     },
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ferry.compliance.resource import Context, Resource, Seen, of_type
 from ferry.compliance.rule import stack_rule
-from ferry.compliance.rules.buckets import BUCKET, log_targets, trail_buckets
+from ferry.compliance.rules.buckets import BUCKET
 
 GROUP = "aws:autoscaling/group:Group"
 BALANCER = "aws:lb/loadBalancer:LoadBalancer"
@@ -32,8 +32,21 @@ def spread_over_zones(resources: Sequence[Resource], context: Context) -> Iterat
 
 
 @stack_rule(
+    "fleet-redundant",
+    zh="三级系统的推理节点组至少保持两台节点",
+    clauses=["8.1.2.1 e", "8.1.4.9 c"],
+    remedy="set the min_size of the fleet to 2 or more",
+)
+def fleet_redundant(resources: Sequence[Resource], context: Context) -> Iterator[Seen]:
+    """In a system of MLPS level 3, every group keeps two nodes or more, so that one may fail."""
+    if context.profile == "mlps-l3":
+        for group in of_type(resources, GROUP):
+            yield group.seen("minSize", int(group.get("minSize", 0)) >= 2)
+
+
+@stack_rule(
     "fleet-scales",
-    zh="推理节点组按负载扩容,并由告警触发",
+    zh="推理节点组按负载扩容，并由告警触发",
     clauses=["8.1.2.1 a/b"],
     remedy="give the group a scaling policy with an alarm, and a maxSize above its minSize",
 )
@@ -71,19 +84,15 @@ def alarms_reach_somebody(resources: Sequence[Resource], context: Context) -> It
     remedy="name a replica region in model_repository.replica_region",
 )
 def models_replicated(resources: Sequence[Resource], context: Context) -> Iterator[Seen]:
-    """The models of a system of MLPS level 3 are replicated into a second region."""
+    """A system of MLPS level 3 replicates its models into a second region."""
     if context.profile != "mlps-l3":
         return
-    copied = {one.get("bucket") for one in of_type(resources, REPLICATION)}
-    copies = {
-        str(each["destination"]["bucket"]).rpartition(":")[2]
+    regions = {one.id: one.get("region", context.region) for one in of_type(resources, BUCKET)}
+    ways = [
+        (regions.get(one.get("bucket")), regions.get(str(each["destination"]["bucket"]).rpartition(":")[2]))
         for one in of_type(resources, REPLICATION)
         for each in one.get("rules", [])
         if each.get("status") == "Enabled"
-    }
-    others = log_targets(resources) | trail_buckets(resources) | copies
-    for bucket in of_type(resources, BUCKET):
-        if bucket.id not in others:
-            yield bucket.seen(
-                "replication", bucket.id in copied, "to " + ", ".join(sorted(copies)) if copies else "absent"
-            )
+    ]
+    elsewhere = [f"{source} to {target}" for source, target in ways if target and source != target]
+    yield Seen("the stack", REPLICATION, ", ".join(elsewhere) or "none", bool(elsewhere))

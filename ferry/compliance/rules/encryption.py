@@ -73,7 +73,7 @@ def volumes_encrypted(maker: Resource, context: Context) -> Iterator[Seen]:
 
 @stack_rule(
     "bucket-encrypted",
-    zh="每个存储桶默认加密;除访问日志桶外均使用客户自管的 KMS 密钥",
+    zh="每个存储桶默认加密；除访问日志桶外均使用客户自管的 KMS 密钥",
     clauses=["8.1.4.8 b", "8.2.4.5 d"],
     remedy="give the bucket a BucketServerSideEncryptionConfiguration with aws:kms and a key of the account's own",
 )

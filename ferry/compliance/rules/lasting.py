@@ -22,7 +22,7 @@ SIX_MONTHS_DAYS = 184
 
 @stack_rule(
     "audit-archive-locked",
-    zh="审计归档桶启用合规模式的对象锁定,保留不少于 184 天",
+    zh="审计归档桶启用合规模式的对象锁定，保留不少于 184 天",
     clauses=["8.1.4.3 c", "8.1.3.5 c"],
     remedy=f"set a default retention of mode COMPLIANCE and {SIX_MONTHS_DAYS} days or more on the trail's bucket",
 )
@@ -75,7 +75,7 @@ def access_logs_kept(resources: Sequence[Resource], context: Context) -> Iterato
 
 @rule(
     "log-group-kept",
-    zh="日志组设定保留期;三级系统不少于 184 天",
+    zh="日志组设定保留期；三级系统不少于 184 天",
     clauses=["8.1.4.3 c", "8.1.3.5 c"],
     types=["aws:cloudwatch/logGroup:LogGroup"],
     remedy=f"set retentionInDays; a system of MLPS level 3 keeps {SIX_MONTHS_DAYS} days or more",
@@ -101,7 +101,7 @@ def load_balancer_kept(balancer: Resource, context: Context) -> Iterator[Seen]:
 
 @rule(
     "bucket-kept",
-    zh="存储桶受删除保护,且不可强制清空",
+    zh="存储桶受删除保护，且不可强制清空",
     clauses=["8.1.4.3 c", "8.1.4.9 a"],
     types=[BUCKET],
     remedy="set the resource option protect, and forceDestroy to false",

@@ -51,7 +51,7 @@ def no_shell_ports(ingress: Resource, context: Context) -> Iterator[Seen]:
 
 @rule(
     "egress-limited",
-    zh="安全组不允许到任意地址的出站访问(列明的例外除外)",
+    zh="安全组不允许到任意地址的出站访问（列明的例外除外）",
     clauses=["8.1.3.1", "8.1.3.2", "8.2.3.1"],
     types=[GROUP, EGRESS, OLD_RULE],
     remedy="name where it may go: a security group, a prefix list or a network",

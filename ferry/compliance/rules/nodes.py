@@ -15,7 +15,7 @@ INSTANCE = "aws:ec2/instance:Instance"
 
 @rule(
     "imdsv2-one-hop",
-    zh="节点仅允许 IMDSv2,跳数限制为 1",
+    zh="节点仅允许 IMDSv2，跳数限制为 1",
     clauses=["8.1.4.4"],
     types=[TEMPLATE, INSTANCE],
     remedy="set metadataOptions.httpTokens to required and httpPutResponseHopLimit to 1",

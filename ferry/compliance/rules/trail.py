@@ -30,7 +30,7 @@ def trail_there(resources: Sequence[Resource], context: Context) -> Iterator[See
 
 @rule(
     "trail-everywhere",
-    zh="跟踪覆盖所有区域与全局服务,且处于记录状态",
+    zh="跟踪覆盖所有区域与全局服务，且处于记录状态",
     clauses=["8.1.4.3 a", "8.2.3.3"],
     types=[TRAIL],
     remedy="set isMultiRegionTrail and includeGlobalServiceEvents to true, and leave enableLogging on",
@@ -132,7 +132,7 @@ def vpc_flow_logged(resources: Sequence[Resource], context: Context) -> Iterator
 
 @stack_rule(
     "bucket-access-logged",
-    zh="存储桶(访问日志桶自身除外)记录访问日志",
+    zh="存储桶（访问日志桶自身除外）记录访问日志",
     clauses=["8.1.4.3 a"],
     remedy="give the bucket a BucketLogging",
 )
