@@ -100,20 +100,21 @@ class _Push:
         self._repository, self._transport, self._request = repository, repository.transport, request
         self._journal, self._progress, self._crew = journal, progress, crew
         self._prefix = names.version_prefix(request.name, request.version)
+        self._where = f"{repository.place}/{self._prefix}{names.MANIFEST}"
 
     def run(self) -> Pushed:
         existing = self._existing()
         known = self._known()
         if existing is not None:
             known = self._hash_all(known)
-            _require_same(existing, known, self._repository.place)
+            _require_same(existing[1], known, self._repository.place)
         sent, removed, moved = self._move(known, published=existing is not None)
         for file in self._request.tree.files:
             file.require_unchanged(file.source.stat())
         if moved or existing is None:
             self._require_whole(sent)  # where nothing was moved, the listing from before has just said so
-        content, published = (existing, False) if existing is not None else self._publish(sent)
-        signed = self._sign(content)
+        written, published = (existing, False) if existing is not None else self._publish(sent)
+        signed = self._sign(*written)
         return Pushed(
             name=self._request.name,
             version=self._request.version,
@@ -129,10 +130,10 @@ class _Push:
             removed=removed,
         )
 
-    def _existing(self) -> bytes | None:
+    def _existing(self) -> tuple[bytes, Manifest] | None:
         """The manifest that lies there. Whoever wrote it may not have come as far as its signature."""
         found = self._transport.get(self._prefix + names.MANIFEST)
-        return None if found is None else found[0]
+        return None if found is None else (found[0], parse(found[0], self._where))
 
     def _known(self) -> dict[str, Digests]:
         known: dict[str, Digests] = {}
@@ -228,7 +229,7 @@ class _Push:
                 f"{self._repository.place}/{self._prefix}: {problems[0].text}; somebody else writes there, push again"
             )
 
-    def _publish(self, sent: list[Sent]) -> tuple[bytes, bool]:
+    def _publish(self, sent: list[Sent]) -> tuple[tuple[bytes, Manifest], bool]:
         request = self._request
         facts = request.facts()
         manifest = Manifest(
@@ -247,20 +248,19 @@ class _Push:
             other = self._existing()
             if other is None:
                 raise
-            _require_same(other, {one.file.path: one.digests for one in sent}, self._repository.place)
+            _require_same(other[1], {one.file.path: one.digests for one in sent}, self._repository.place)
             return other, False
-        return content, True
+        return (content, manifest), True
 
-    def _sign(self, content: bytes) -> SignedManifest:
+    def _sign(self, content: bytes, manifest: Manifest) -> SignedManifest:
         """Sign the manifest that lies there, unless that was done. Its content was compared with the files before."""
         key, signer = self._prefix + names.SIGNATURE, self._request.signer
-        where = f"{self._repository.place}/{self._prefix}{names.MANIFEST}"
         found = self._transport.get(key)
         if found is None:
-            claimed = parse(content, where).signed_with
+            claimed = manifest.signed_with
             if claimed != key_id(signer.public_key):
                 raise Conflict(
-                    f"{where}: was written to be signed with key {short(claimed)}, and is not signed yet; whoever has "
+                    f"{self._where}: was written to be signed with key {short(claimed)}, and is not signed yet; whoever has "
                     "that key has to push it again"
                 )
             with suppress(Conflict):  # somebody else finished the same push; theirs is verified like any other
@@ -268,12 +268,12 @@ class _Push:
             found = self._transport.get(key)
         if found is None:
             raise TransferError(f"s3://{self._transport.bucket}/{key}: was written and is not there; push again")
-        return verified(content, found[0], self._repository.trusted, self._request.name, self._request.version, where)
+        model, version, trusted = self._request.name, self._request.version, self._repository.trusted
+        return verified(content, found[0], trusted, model, version, self._where, parsed=manifest)
 
 
-def _require_same(content: bytes, known: Mapping[str, Digests], place: str) -> None:
+def _require_same(manifest: Manifest, known: Mapping[str, Digests], place: str) -> None:
     """Raise Conflict when the manifest that lies there is not of these files."""
-    manifest = parse(content, place)
     theirs = {file.path: file.digests for file in manifest.files}
     if theirs == dict(known):
         return

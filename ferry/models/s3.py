@@ -89,9 +89,11 @@ class S3Transport:
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """All objects whose key starts so."""
-        for page in self._pages("list_objects_v2", Prefix=prefix):
-            for entry in page.get("Contents", []):
-                yield Stored(entry["Key"], entry["Size"], entry["ETag"])
+        page, token = self._page(prefix, None)
+        yield from page
+        while token is not None:
+            page, token = self._page(prefix, token)
+            yield from page
 
     def list_folders(self, prefix: str) -> Sequence[str]:
         """The next step of all keys that start so."""
@@ -292,6 +294,16 @@ class S3Transport:
         return self._persist(ask, key)
 
     # ---- how to ask ----
+
+    def _page(self, prefix: str, token: str | None) -> tuple[list[Stored], str | None]:
+        """A page of a listing, and the token of the next one."""
+        more = {} if token is None else {"ContinuationToken": token}
+        answer = self._ask(
+            lambda: self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, **more),  # type: ignore[arg-type]
+            prefix,
+        )
+        page = [Stored(entry["Key"], entry["Size"], entry["ETag"]) for entry in answer.get("Contents", [])]
+        return page, answer.get("NextContinuationToken")
 
     def _pages(self, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         paginator: Any = self._client.get_paginator(operation)  # type: ignore[call-overload]

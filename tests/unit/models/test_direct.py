@@ -25,7 +25,7 @@ from ferry.models.checksums import crc64nvme
 from ferry.models.direct import DirectTransport
 from ferry.models.patience import Pace, Patience
 from ferry.models.s3 import S3Transport, client_for
-from ferry.models.transport import Part, Upload
+from ferry.models.transport import Part, Stored, Upload
 
 UPLOAD = Upload("models/r1/1/词 表", "id/1")
 
@@ -292,3 +292,62 @@ def test_the_limit_is_kept_in_both_directions(server: Server, transport: DirectT
     assert limited.read("k", 0, len(content)) == content
     assert sum(slept) == 5.0
     limited.close()
+
+
+def listing(*entries: tuple[str, int, str], more: str = "") -> tuple[int, dict[str, str], bytes]:
+    """A page as S3 writes it, keys encoded as they were asked for."""
+    contents = "".join(
+        f"<Contents><Key>{key}</Key><LastModified>2026-11-01T00:00:00.000Z</LastModified>"
+        f"<ETag>&quot;{etag}&quot;</ETag><Size>{size}</Size></Contents>"
+        for key, size, etag in entries
+    )
+    return (
+        200,
+        {},
+        '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"<Name>weights</Name>{more}<EncodingType>url</EncodingType>{contents}</ListBucketResult>".encode(),
+    )
+
+
+def test_all_pages_of_a_listing_are_read_and_their_keys_decoded(transport: DirectTransport, server: Server) -> None:
+    server.answers = [
+        listing(("a/x+y%2Bz", 3, "e1"), more="<NextContinuationToken>t/1 </NextContinuationToken>"),
+        listing(("a/%E8%AF%8D%0A", 5 * 2**40, "e2")),
+    ]
+    assert list(transport.list("a/")) == [Stored("a/x y+z", 3, '"e1"'), Stored("a/词\n", 5 * 2**40, '"e2"')]
+    assert [path for _, path, _, _ in server.asked] == [
+        "/weights/?encoding-type=url&list-type=2&prefix=a%2F",
+        "/weights/?continuation-token=t%2F1%20&encoding-type=url&list-type=2&prefix=a%2F",
+    ]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        (200, {}, b"<Error><Code>InternalError</Code></Error>"),
+        (200, {}, b"<ListBucketResult"),
+        (200, {}, b""),
+        listing(("k", 3, "e"))[:2] + (b"<ListBucketResult><Contents><Key>k</Key></Contents></ListBucketResult>",),
+        refused(404, "NoSuchBucket"),
+    ],
+)
+def test_a_page_that_cannot_be_read_is_left_to_boto3_and_the_others_are_not(
+    transport: DirectTransport, server: Server, odd: Any
+) -> None:
+    server.answers = [
+        listing(("a", 1, "e1"), more="<NextContinuationToken>t</NextContinuationToken>"),
+        odd,
+        listing(("b", 2, "e2"), more="<NextContinuationToken>u</NextContinuationToken>"),
+        listing(("c", 3, "e3")),
+    ]
+    assert [found.key for found in transport.list("")] == ["a", "b", "c"]
+    assert len(server.asked) == 4
+
+
+def test_a_listing_that_breaks_off_is_asked_for_again(
+    transport: DirectTransport, server: Server, waits: list[float]
+) -> None:
+    whole = listing(("a", 1, "e1"))
+    server.answers = [(200, {"content-length": str(len(whole[2]))}, whole[2][:-5]), whole]
+    assert [found.key for found in transport.list("")] == ["a"]
+    assert waits == [0.1]
