@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ferry.artefacts import now, sha256_of
+from ferry.artefacts.artefact import now, sha256_of
 from ferry.errors import TamperedArtefact, UnwritableOutput
 
 NAME = "ledger.jsonl"

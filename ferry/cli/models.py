@@ -164,7 +164,7 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Let a channel mean a version. Of two promotions at once one wins, and the other is told."""
-    from ferry.artefacts import now
+    from ferry.artefacts.artefact import now
     from ferry.models import names, promotion
     from ferry.models.text import describe_channel
 
@@ -272,7 +272,7 @@ def _push(
     state: Path | None,
     as_json: bool,
 ) -> Pushed:
-    from ferry.artefacts import now
+    from ferry.artefacts.artefact import now
     from ferry.models.journal import Journal
     from ferry.models.push import Request
     from ferry.models.push import push as push_version

@@ -82,7 +82,7 @@ def _fetched(path: str, pointer: bytes, store: Path) -> LocalFile | None:
         raise InputError(
             f"{found}: has {state.size} bytes, the pointer {path} says {int(size[1])}; run `git lfs fetch` again"
         )
-    return LocalFile(path, found, state, name)
+    return LocalFile(path, str(found), state, name)
 
 
 def _from_git(repository: Path, entry: _Entry, scratch: Path) -> LocalFile:
@@ -94,7 +94,7 @@ def _from_git(repository: Path, entry: _Entry, scratch: Path) -> LocalFile:
             )
         if ran.returncode:
             raise UnreadableInput(f"{repository}: git cannot read {entry.path}: {_last_line(ran.stderr)}")
-    return LocalFile(entry.path, target, State.of(target.stat()))
+    return LocalFile(entry.path, str(target), State.of(target.stat()))
 
 
 def _entries(repository: Path, revision: str) -> list[_Entry]:

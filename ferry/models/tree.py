@@ -38,7 +38,7 @@ class LocalFile:
     """A file to push: its path in the model, and where its bytes lie. `sha256` where it is known from elsewhere."""
 
     path: str
-    source: Path
+    source: str
     state: State
     sha256: str | None = None
 
@@ -106,7 +106,7 @@ def _file(path: str, entry: os.DirEntry[str], root: Path) -> LocalFile:
                 "(`cp -rL`)"
             )
     try:
-        found = os.stat(source)
+        found = entry.stat()
         if not stat.S_ISREG(found.st_mode):
             raise InputError(f"{entry.path}: is no plain file; a model has only plain files, take it out")
         if found.st_size <= LONGEST_POINTER_BYTES and _is_pointer(source):
@@ -116,12 +116,15 @@ def _file(path: str, entry: os.DirEntry[str], root: Path) -> LocalFile:
             )
     except OSError as error:
         raise UnreadableInput(f"{entry.path}: cannot be read: {error.strerror}") from error
-    return LocalFile(path, Path(source), State.of(found))
+    return LocalFile(path, source, State.of(found))
 
 
 def _is_pointer(source: str) -> bool:
-    with open(source, "rb", buffering=0) as file:
-        return file.read(len(POINTER)) == POINTER
+    file = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(file, len(POINTER)) == POINTER
+    finally:
+        os.close(file)
 
 
 def _shown(path: str) -> str:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ferry import artefacts, node_bundle
+from ferry import signing_key as keys
 from ferry.artefacts import Plan
 from ferry.errors import InvalidField, RenderError
 from ferry.project import project_at
@@ -90,7 +91,7 @@ def render(
     present = _present(folder / "stacks" / f"Pulumi.{plan.environment}.yaml", plan)
     key = _signing_key(key_path, present)
 
-    verification_key = node_bundle.verification_key(key)
+    verification_key = keys.verification_key(key)
     bundle = node_bundle.build()
     bundle_path = out / "cloud" / node_bundle.BUNDLE_NAME
     decided = plan.config | {
@@ -113,7 +114,7 @@ def render(
     signed = {bundle_path: bundle, bundle_path.with_name(f"{bundle_path.name}.sig"): key.sign(bundle)}
 
     if key_created := not key_path.exists():
-        node_bundle.save_signing_key(key_path, key)
+        keys.save_signing_key(key_path, key)
     own = {out / "local" / name for name in hybrid.OPERATORS_OWN}
     contents: dict[Path, str | bytes] = {out / "local" / name: text for name, text in local.items()}
     contents |= {out / "cloud" / name: text for name, text in cloud.items()}
@@ -165,10 +166,10 @@ def _present(path: Path, plan: Plan) -> StackFile:
 
 def _signing_key(path: Path, present: StackFile) -> Ed25519PrivateKey:
     """The key to sign with, in memory only while it is new. Raises RenderError where the stack trusts another one."""
-    key = node_bundle.load_signing_key(path) if path.exists() else Ed25519PrivateKey.generate()
+    key = keys.load_signing_key(path) if path.exists() else Ed25519PrivateKey.generate()
     bundle = present.config.get(NODE_BUNDLE)
     trusted = bundle.get("verification_key") if isinstance(bundle, Mapping) else None
-    if trusted and trusted.strip() != node_bundle.verification_key(key).strip():
+    if trusted and trusted.strip() != keys.verification_key(key).strip():
         found = f"{path} is another one" if path.exists() else f"there is none at {path}"
         raise RenderError(
             f"{present.path}: the stack trusts a signing key, and {found}; name the right one with --signing-key, or "

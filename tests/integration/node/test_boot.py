@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ferry import node_bundle
+from ferry import node_bundle, signing_key
 from stacks.settings import EngineSettings
 from templates.node import NodeBoot, bundle_key, user_data
 
@@ -89,7 +89,7 @@ def boot(tmp_path: Path, key: Ed25519PrivateKey) -> Boot:
                 model_version="1.0",
                 bucket="models-bucket",
                 node_bundle_key=bundle_key(node_bundle.build()),
-                verification_key=node_bundle.verification_key(key) if with_key else None,
+                verification_key=signing_key.verification_key(key) if with_key else None,
                 registry="123456789012.dkr.ecr.us-east-1.amazonaws.com",
                 engine=ENGINE,
                 log_group="/ferry/test",

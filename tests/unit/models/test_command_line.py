@@ -14,7 +14,7 @@ from ferry.cli.progress import Transfer
 from ferry.errors import FerryError, InvalidField
 from ferry.models import direct
 from ferry.models.signature import FileSigner
-from ferry.node_bundle import save_signing_key, verification_key
+from ferry.signing_key import save_signing_key, verification_key
 from tests.unit.models.bucket import Bucket
 
 Run = Callable[..., str]

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ferry.node_bundle import SOURCES, verification_key
+from ferry.node_bundle import SOURCES
+from ferry.signing_key import verification_key
 from templates.hybrid.cloud.bundle import pull_model
 from templates.hybrid.cloud.bundle.pull_model import Refused, Source, pull
 
