@@ -25,7 +25,7 @@ from ferry.models.manifest import File, Manifest, in_order, parse
 from ferry.models.plan import Action, Compare, Copy, References, Send, plan
 from ferry.models.repository import Repository, SignedManifest, verified
 from ferry.models.signature import Signer, TrustedKeys, key_id, short
-from ferry.models.transport import Upload
+from ferry.models.transport import Stored, Upload
 from ferry.models.tree import LocalFile, Tree
 from ferry.models.upload import Sent, Uploader
 
@@ -104,12 +104,15 @@ class _Push:
         self._where = f"{repository.place}/{self._prefix}{names.MANIFEST}"
 
     def run(self) -> Pushed:
+        listing = self._crew.part(self._stored)  # while the manifest is read
         existing = self._existing()
         known = self._known()
+        stored = listing.result()
         if existing is not None:
-            known = self._hash_all(known)
+            if len(known) < len(self._request.tree.files):
+                known, stored = self._hash_all(known), self._stored()  # which takes long: what lay there may be gone
             _require_same(existing[1], known, self._repository.place)
-        sent, removed, moved = self._move(known, published=existing is not None)
+        sent, removed, moved = self._move(known, stored, published=existing is not None)
         for file in self._request.tree.files:
             file.require_unchanged(os.stat(file.source))  # noqa: PTH116 - thousands of Paths take longer
         if moved or existing is None:
@@ -154,12 +157,18 @@ class _Push:
         hashed = self._crew.run([], [task(file) for file in unknown])
         return {**known, **dict(hashed)}
 
-    def _move(self, known: Mapping[str, Digests], *, published: bool) -> tuple[list[Sent], tuple[str, ...], bool]:
-        """How each file came to lie there, what was removed, and whether anything was done at all."""
-        request = self._request
+    def _stored(self) -> dict[str, Stored]:
+        """What lies under the version's prefix, by path, but for its own manifest and signature."""
         stored = {found.key.removeprefix(self._prefix): found for found in self._transport.list(self._prefix)}
         for own in (names.MANIFEST, names.SIGNATURE):
             stored.pop(own, None)
+        return stored
+
+    def _move(
+        self, known: Mapping[str, Digests], stored: Mapping[str, Stored], *, published: bool
+    ) -> tuple[list[Sent], tuple[str, ...], bool]:
+        """How each file came to lie there, what was removed, and whether anything was done at all."""
+        request = self._request
         there: list[Sent] = []
         files = request.tree.files
         if published:
