@@ -19,7 +19,8 @@
     │   └── TransferError      the object store or the network did not do it, after all retries
     ├── TrafficError           traffic cannot be moved, or not by this process; it stays as it was
     │   ├── GatewayError       Envoy is missing, not running, refuses a configuration, or its folder cannot be used
-    │   └── Superseded         another controller has taken over since
+    │   ├── Superseded         another controller has taken over since
+    │   └── AuditError         the request log cannot be chained, or its archive is not what it was
     └── RehearsalError         the program could not be run to its end
         ├── UnknownProperty    the program sends a property that no handler knows
         ├── UnknownResource    the program registers a type or calls a function that no handler knows
@@ -108,6 +109,10 @@ class GatewayError(TrafficError):
 
 class Superseded(TrafficError):
     """Another controller has taken over since: this one may not write any more."""
+
+
+class AuditError(TrafficError):
+    """The request log cannot be chained, or what lies in its archive is not what was put there."""
 
 
 class RehearsalError(FerryError):
