@@ -99,6 +99,19 @@ def _lines(content: bytes) -> list[str]:
     return [line.decode() for line in content.splitlines()]
 
 
+def end(folder: Path, at: int | None = None) -> tuple[int, str]:
+    """How many lines a ledger has, and the hash of the last, or of line number `at`: it proves all before.
+
+    An empty one has 0 and `START`. Raises TamperedArtefact where it has fewer lines.
+    """
+    path = folder / NAME
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    number = len(lines) if at is None else at
+    if number > len(lines):
+        raise TamperedArtefact(f"{path}: has {len(lines)} lines, there were {number}: some were removed")
+    return number, _hash(lines[number - 1]) if number else START
+
+
 def _hash(line: str) -> str:
     return hashlib.sha256(line.encode()).hexdigest()
 

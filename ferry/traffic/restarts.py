@@ -12,7 +12,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 NAME = "restarts.jsonl"
 FIRST_LINE_BYTES = 2**20
@@ -66,9 +66,14 @@ def identity(log: Path) -> str | None:
     """
     try:
         with log.open("rb") as file:
-            first = file.readline(FIRST_LINE_BYTES)
+            return identity_in(file)
     except FileNotFoundError:
         return None
+
+
+def identity_in(file: BinaryIO) -> str | None:
+    """The same, of a file that was just opened."""
+    first = file.readline(FIRST_LINE_BYTES)
     return hashlib.sha256(first).hexdigest() if first.endswith(b"\n") else None
 
 

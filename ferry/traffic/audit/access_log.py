@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ferry.traffic.restarts import Note, identity
+from ferry.traffic.restarts import Note, identity, identity_in
 
 CHUNK_BYTES = 2**22
 SHORT = 16
@@ -76,17 +76,28 @@ class AccessLog:
             if path.name.removeprefix(self.path.name + ".").isdecimal()
         }
         paths = [*(rotated[number] for number in sorted(rotated, reverse=True)), self.path]
-        known = ((identity(path), path) for path in paths)
-        return [(name, path) for name, path in known if name is not None]
+        found: dict[str, Path] = {}
+        for path in reversed(paths):
+            # While logrotate copies before it truncates, two are the same: the newer one is the whole.
+            if (name := identity(path)) is not None:
+                found.setdefault(name, path)
+        return list(reversed(found.items()))
 
-    def unread_bytes(self, position: Position) -> int:
-        """Bytes after a position, over all files that follow. Raises OSError."""
+    def unread_lines(self, position: Position) -> int:
+        """Whole lines after a position, over all files that follow. Raises OSError."""
         files = self.files()
         names = [name for name, _ in files]
         if position.log in names:
             files = files[names.index(position.log) :]
-            return sum(path.stat().st_size for _, path in files) - position.offset
-        return sum(path.stat().st_size for name, path in files if name[:SHORT] not in position.passed)
+        else:
+            files = [(name, path) for name, path in files if name[:SHORT] not in position.passed]
+        count = 0
+        for name, path in files:
+            with path.open("rb") as file:
+                file.seek(position.offset if name == position.log else 0)
+                while chunk := file.read(self._chunk_bytes):
+                    count += chunk.count(b"\n")
+        return count
 
     def read(self, position: Position, notes: Callable[[], Sequence[Note]]) -> tuple[list[Found], Position]:
         """What follows a position, at most a chunk of one file, and the position after it.
@@ -103,7 +114,7 @@ class AccessLog:
         index = names.index(position.log)
         path, last = files[index][1], index == len(files) - 1
         with path.open("rb") as file:
-            if identity(path) != position.log:
+            if identity_in(file) != position.log:
                 return [], position  # it was renamed in this moment
             size = os.fstat(file.fileno()).st_size
             if size < position.offset:

@@ -4,7 +4,7 @@
     pending.jsonl    the object that is being shipped, byte for byte, so that it is the same at every try
     shipped.jsonl    the last that arrived: `pending.jsonl`, renamed
 
-A process that dies leaves either of the states before and after each rename. What was read and not sealed is read again.
+A process that dies leaves either of the states before and after each rename. What was not sealed is read again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class Spool:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.close()
-            raise AuditError(f"{self.folder}: another chainer is running here; one is enough, stop the other") from error
+            raise AuditError(
+                f"{self.folder}: another chainer is running here; stop the other"
+            ) from error
         self._lock = lock
 
     def unlock(self) -> None:
