@@ -1,0 +1,1 @@
+"""Short-lived tokens for the gateway, and the filters that check them."""
