@@ -20,6 +20,7 @@
     ├── TrafficError           traffic cannot be moved, or not by this process; it stays as it was
     │   ├── GatewayError       Envoy is missing, not running, refuses a configuration, or its folder cannot be used
     │   ├── Superseded         another controller has taken over since
+    │   ├── TokenError         a token cannot be issued or revoked, or its keys cannot be rotated
     │   └── AuditError         the request log cannot be chained, or its archive is not what it was
     └── RehearsalError         the program could not be run to its end
         ├── UnknownProperty    the program sends a property that no handler knows
@@ -109,6 +110,10 @@ class GatewayError(TrafficError):
 
 class Superseded(TrafficError):
     """Another controller has taken over since: this one may not write any more."""
+
+
+class TokenError(TrafficError):
+    """A token cannot be issued or revoked, or the keys that sign them cannot be used or rotated."""
 
 
 class AuditError(TrafficError):
