@@ -26,7 +26,8 @@ class Note:
     """RFC 3339, UTC."""
     event: Literal["started", "ended"]
     log: str | None
-    """`identity` of the access log at that moment; None: it had no whole line."""
+    """`identity` of the access log at that moment, or, while that has no whole line, of the one before; None: neither
+    had one."""
     log_bytes: int
     """Its size."""
     how: str = ""
@@ -78,5 +79,8 @@ def identity_in(file: BinaryIO) -> str | None:
 
 
 def position(log: Path) -> tuple[str | None, int]:
-    """`log` and `log_bytes` of a note that is written now."""
-    return identity(log), log.stat().st_size if log.exists() else 0
+    """`log` and `log_bytes` of a note that is written now: how far the log goes, or the one before it, rotated away."""
+    for path in (log, log.with_name(f"{log.name}.1")):
+        if (name := identity(path)) is not None:
+            return name, path.stat().st_size
+    return None, 0

@@ -121,7 +121,7 @@ class AccessLog:
                 why = f"has {size} bytes only"
                 return [Lost(names[index], position.offset, why)], replace(position, offset=size)
             data = os.pread(file.fileno(), self._chunk_bytes, position.offset)
-        found, taken = self._split(data, position, notes(), names, last)
+        found, taken = self._split(data, position, notes(), names)
         if taken == 0 and len(data) == self._chunk_bytes:
             found, taken = [Torn(data)], len(data)
         position = replace(position, offset=position.offset + taken)
@@ -145,7 +145,7 @@ class AccessLog:
         return [Lost(position.log, position.offset, "is gone"), Rotated(position.log, fresh[0], position.offset)], new
 
     def _split(
-        self, data: bytes, position: Position, notes: Sequence[Note], names: list[str], last: bool
+        self, data: bytes, position: Position, notes: Sequence[Note], names: list[str]
     ) -> tuple[list[Found], int]:
         """Whole lines of a chunk with the notes between them, and how many bytes they are."""
         found: list[Found] = []
@@ -159,11 +159,7 @@ class AccessLog:
                     lines, torn = _lines(data[taken:end])
                     found += [*lines, *([Torn(torn)] if torn else [])]
                     taken = end
-            elif note.log is None:
-                # Written while the newest file was empty: it belongs before that file's first line.
-                if not last or position.offset + taken > 0:
-                    break
-            elif note.log in names and names.index(note.log) > names.index(position.log or ""):
+            elif note.log is not None and note.log in names and names.index(note.log) > names.index(position.log or ""):
                 break
             found.append(note)
         lines, torn = _lines(data[taken:])

@@ -95,9 +95,7 @@ class Shipper:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         if not INSTANCE.fullmatch(gateway.instance):
-            raise InvalidField(
-                f"instance {gateway.instance!r}: allowed are 1 to 63 of a-z 0-9 . -; rename it"
-            )
+            raise InvalidField(f"instance {gateway.instance!r}: allowed are 1 to 63 of a-z 0-9 . -; rename it")
         self._gateway, self._store, self._identity = gateway, store, identity
         self._most_lines, self._seal_after_s, self._clock, self._now = most_lines, seal_after_s, clock, now
         self.spool = Spool(gateway.state / "audit")

@@ -34,9 +34,7 @@ class Spool:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.close()
-            raise AuditError(
-                f"{self.folder}: another chainer is running here; stop the other"
-            ) from error
+            raise AuditError(f"{self.folder}: another chainer is running here; stop the other") from error
         self._lock = lock
 
     def unlock(self) -> None:
