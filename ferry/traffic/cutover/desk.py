@@ -1,0 +1,126 @@
+"""Where a person gives orders: a gateway's folder with all that a cutover and a rollback need of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ferry.errors import TrafficError
+from ferry.traffic.cutover.controller import Controller, Told
+from ferry.traffic.cutover.observation import GatewayLogs
+from ferry.traffic.cutover.rollback import Rollback, roll_back
+from ferry.traffic.cutover.state import Alive, State, StateFile, Wanted
+from ferry.traffic.cutover.warmth import Warmth, warmth_at_home
+from ferry.traffic.cutover.weights import GatewayWeights
+from ferry.traffic.gate.policy import CanaryPolicy
+from ferry.traffic.gateway import Admin, GatewayFolder
+
+AT_HOME = "local"
+"""The cluster of the engine in the room."""
+ABORT_SECONDS = 10.0
+"""A controller looks for orders once a second; one that has not acted by then is stopped or hangs."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One gateway."""
+
+    folder: GatewayFolder
+
+    @property
+    def admin(self) -> Admin:
+        """Of the Envoy that runs with this folder. Raises GatewayError for a folder without envoy.yaml."""
+        return Admin(self.folder.admin_url())
+
+    @property
+    def states(self) -> StateFile:
+        """Of its cutover."""
+        return StateFile(self.folder.state / "cutover.json", self.folder.state / "cutover-state.lock")
+
+    @property
+    def alive(self) -> Alive:
+        """Held by a controller that runs."""
+        return Alive(self.folder.state / "controller.lock")
+
+    def controller(
+        self,
+        plan_file: Path,
+        policy_file: Path,
+        *,
+        baseline: str = AT_HOME,
+        candidate: str = "cloud",
+        forced: bool = False,
+        verb: str = "cutover start",
+        told: Callable[[Told], None] = lambda told: None,
+    ) -> Controller:
+        """A controller of this gateway. Raises InvalidField, UnreadableInput for the policy, GatewayError."""
+        admin = self.admin
+        weights = GatewayWeights(self.folder, admin, baseline, candidate)
+        return Controller(
+            plan=plan_file,
+            policy_file=policy_file,
+            policy=CanaryPolicy.load(policy_file),
+            states=self.states,
+            weights=weights,
+            source=GatewayLogs(self.folder, admin, baseline, candidate),
+            home=lambda: warmth_at_home(self.folder, admin, baseline),
+            forced=forced,
+            verb=verb,
+            told=told,
+        )
+
+    def go_home(self, *, force: bool, why: str) -> Rollback:
+        """`ferry rollback`: everything to the engine in the room, whatever a cutover moved."""
+        return self._roll_back(AT_HOME, force=force, why=why, aborts=False)
+
+    def abort(self, by: str, *, force: bool) -> Rollback | State:
+        """End the cutover, all traffic back where it came from: by the controller that runs, or without one.
+
+        Raises TrafficError where none is under way.
+        """
+        state = self.states.order("abort", by)
+        until = time.monotonic() + ABORT_SECONDS
+        while self.alive.held_by_somebody() and time.monotonic() < until:
+            time.sleep(0.1)
+        found = self.states.load()
+        if found is not None and found.ended:
+            return found
+        return self._roll_back(state.baseline, force=force, why=f"aborted by {by}", aborts=True)
+
+    def order(self, wanted: Wanted, by: str) -> tuple[State, bool]:
+        """Pause or resume; the state, and whether a controller runs that will see it."""
+        return self.states.order(wanted, by), self.alive.held_by_somebody()
+
+    def _roll_back(self, baseline: str, *, force: bool, why: str, aborts: bool) -> Rollback:
+        admin = self.admin
+        candidate = self._candidate(baseline)
+        weights = GatewayWeights(self.folder, admin, baseline, candidate)
+        logs = GatewayLogs(self.folder, admin, baseline, candidate)
+
+        def home() -> Warmth:
+            return warmth_at_home(self.folder, admin, baseline)
+
+        return roll_back(
+            self.states,
+            weights,
+            home=home,
+            candidate_is_down=logs.candidate_is_down,
+            force=force,
+            why=why,
+            phase="aborted" if aborts else "rolled back",
+            verb="cutover abort" if aborts else "rollback",
+        )
+
+    def _candidate(self, baseline: str) -> str:
+        """The other side: the cutover's, or the one that has most of the traffic."""
+        try:
+            state = self.states.load()
+        except TrafficError:
+            state = None
+        others = [name for name in self.folder.clusters() if name != baseline]
+        if state is not None and state.candidate in others:
+            return state.candidate
+        shares = self.folder.read_routes().weights
+        return max(others, key=lambda name: shares.get(name, 0))
