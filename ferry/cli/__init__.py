@@ -24,6 +24,7 @@ from ferry.cli.render import render
 from ferry.cli.report import report
 from ferry.cli.simulate import simulate
 from ferry.cli.site import site
+from ferry.cli.token import token
 from ferry.errors import FerryError
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ models.command("rollout")(rollout)
 models.command("plan-transfer")(plan_transfer)
 app.add_typer(models, name="models")
 app.add_typer(site, name="site")
+app.add_typer(token, name="token")
 
 
 def _version(wanted: bool) -> None:

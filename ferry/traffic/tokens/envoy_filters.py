@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ferry.traffic.tokens.settings import Limit
+
 METADATA = "envoy.filters.http.jwt_authn"
 """Where jwt_authn writes, under the key `CLAIMS`: %DYNAMIC_METADATA(envoy.filters.http.jwt_authn:claims:sub)%."""
 CLAIMS = "claims"
@@ -46,15 +48,6 @@ class Blocked:
     value: str
     issued_before: int | None = None
     """Only those issued before this second (Unix time); None: all."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limit:
-    """A token bucket that fills evenly."""
-
-    requests_per_minute: int
-    burst: int
-    """How many requests at once, after a pause."""
 
 
 def authentication(
@@ -130,10 +123,17 @@ def revocation_for_everybody() -> str:
     return _discovery("revocation", f"{_TYPE}.rbac.v3.RBAC", {})
 
 
-def rate_limit(default: Limit, by_tenant: Mapping[str, Limit] | None = None) -> str:
-    """So many requests of each tenant, as each Envoy counts them; one without a limit of its own has `default`."""
-    limits = by_tenant or {}
-    slowest = min(limit.requests_per_minute for limit in (default, *limits.values()))
+def rate_limit(default: Limit | None, by_tenant: Mapping[str, Limit] | None = None) -> str:
+    """So many requests of each tenant, as each Envoy counts them.
+
+    A tenant without a limit of its own has `default`, or none where that is None.
+    """
+    named = [({"key": "tenant", "value": name}, limit) for name, limit in sorted((by_tenant or {}).items())]
+    # The first that fits counts. One without a value gives each tenant that is seen a bucket of its own.
+    limits = [*named, *([({"key": "tenant"}, default)] if default else [])]
+    if not limits:
+        return rate_limit_for_everybody()
+    slowest = min(limit.requests_per_minute for _, limit in limits)
     tenant = {
         "metadata": {
             "descriptor_key": "tenant",
@@ -149,11 +149,7 @@ def rate_limit(default: Limit, by_tenant: Mapping[str, Limit] | None = None) -> 
             "filter_enabled": _everything("filter_enabled"),
             "filter_enforced": _everything("filter_enforced"),
             "rate_limits": [{"actions": [tenant]}],
-            # The first that fits counts. One without a value gives each tenant that is seen a bucket of its own.
-            "descriptors": [
-                *(_descriptor({"key": "tenant", "value": name}, limit) for name, limit in sorted(limits.items())),
-                _descriptor({"key": "tenant"}, default),
-            ],
+            "descriptors": [_descriptor(entry, limit) for entry, limit in limits],
             "max_dynamic_descriptors": MAX_TENANTS,
             "always_consume_default_token_bucket": False,
             "enable_x_ratelimit_headers": "DRAFT_VERSION_03",

@@ -1,0 +1,134 @@
+"""What a gateway's folder holds of tokens, and how the filters are made from it.
+
+    tokens.yaml               the operator's settings
+    state/tokens/keys.json    the keys, each with where it stands; nothing secret
+    state/tokens/<kid>.pem    private keys, mode 0600; none for keys in KMS
+    state/tokens/revoked.json
+    filters/*.yaml            made from all that, by `publish` and by `ferry render`
+
+Whoever changes something holds the lock, and writes the state before the filters. A process that is killed in between
+leaves filters that are older than the state: the next one publishes first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ferry.errors import InvalidField, TokenError
+from ferry.traffic.gateway import GatewayFolder
+from ferry.traffic.gateway.folder import Filter
+from ferry.traffic.tokens import envoy_filters
+from ferry.traffic.tokens.keys import KeyRing
+from ferry.traffic.tokens.revocations import Revocations
+from ferry.traffic.tokens.settings import FILE_NAME, TokenSettings
+
+
+@dataclass(frozen=True)
+class TokenFolder:
+    """The tokens of one gateway."""
+
+    gateway: GatewayFolder
+
+    @classmethod
+    def at(cls, gateway: Path) -> TokenFolder:
+        """The tokens of the gateway whose rendered folder this is. Raises InvalidField where none was rendered."""
+        folder = GatewayFolder(gateway)
+        if not folder.envoy_file.is_file():
+            raise InvalidField(f"{gateway}: no envoy.yaml in it; name the folder that `ferry render` wrote")
+        return cls(folder)
+
+    @property
+    def path(self) -> Path:
+        """Where the keys and the revocations lie."""
+        return self.gateway.state / "tokens"
+
+    @property
+    def keys_file(self) -> Path:
+        """The keys and where each stands."""
+        return self.path / "keys.json"
+
+    @property
+    def revoked_file(self) -> Path:
+        """What is refused."""
+        return self.path / "revoked.json"
+
+    def private_key(self, kid: str) -> Path:
+        """Where the private half of a key lies that is not in KMS."""
+        return self.path / f"{kid}.pem"
+
+    def settings(self) -> TokenSettings:
+        """The operator's settings. Raises TokenError where there are none."""
+        settings = TokenSettings.read(self.gateway.path)
+        if settings is None:
+            raise TokenError(
+                f"{self.gateway.path / FILE_NAME}: is missing; write issuer and audience into it, then try again"
+            )
+        return settings
+
+    @contextmanager
+    def locked(self, *, shared: bool = False) -> Iterator[None]:
+        """Hold the lock: alone to change something, `shared` while a token is signed. Raises TokenError."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file = (self.path / "lock").open("w")
+        except OSError as error:
+            raise TokenError(f"{self.path}: cannot be used: {error.strerror}") from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            yield
+
+    def publish(self, now: datetime) -> tuple[Filter, ...]:
+        """Forget revocations that are over, and write the filters that have changed. Gives their names."""
+        revocations = Revocations.read(self.revoked_file)
+        if (left := revocations.pruned(now)) != revocations:
+            left.write(self.revoked_file)
+        texts = filters(self.gateway.path)
+        changed = tuple(name for name, text in texts.items() if _text(self.gateway.filter_file(name)) != text)
+        for name in changed:
+            self.gateway.write_filter(name, texts[name])
+        return changed
+
+
+def filters(gateway: Path) -> Mapping[Filter, str]:
+    """The three filters of a gateway's folder as they have to be: for everybody where it has no tokens.yaml.
+
+    Raises TokenError where it has settings, and no key yet: nobody could come in.
+    """
+    settings = TokenSettings.read(gateway)
+    if settings is None:
+        return {
+            "authentication": envoy_filters.authentication_for_everybody(),
+            "revocation": envoy_filters.revocation_for_everybody(),
+            "rate_limit": envoy_filters.rate_limit_for_everybody(),
+        }
+    folder = TokenFolder(GatewayFolder(gateway))
+    ring, revocations = KeyRing.read(folder.keys_file), Revocations.read(folder.revoked_file)
+    if not ring.keys:
+        raise TokenError(
+            f"{gateway / FILE_NAME}: asks for tokens, and there is no key to check them with; "
+            f"make one with `ferry token rotate-keys --gateway {gateway}`"
+        )
+    return {
+        "authentication": envoy_filters.authentication(
+            ring.jwks(),
+            issuer=settings.issuer,
+            audience=settings.audience,
+            max_lifetime_seconds=settings.max_lifetime_seconds,
+            clock_skew_seconds=settings.clock_skew_seconds,
+            forward=settings.load_balancer_checks,
+        ),
+        "revocation": envoy_filters.revocation(one.blocked() for one in revocations.revoked),
+        "rate_limit": envoy_filters.rate_limit(settings.limit, settings.tenants),
+    }
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None

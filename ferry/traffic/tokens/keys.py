@@ -1,0 +1,122 @@
+"""The keys of one gateway and where each stands, as a value: `state/tokens/keys.json`, without anything secret.
+
+    next       published; signs nothing until every verifier has it
+    current    signs
+    retiring   signs no more; published until the last token that it signed has expired
+
+`due` is the whole of a rotation, pure: what becomes of the keys at a moment. Each state is reached by one atomic write.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from ferry.artefacts import Frozen, first_problem, read_yaml, write_whole
+from ferry.errors import TokenError, UnknownSchema, UnreadableInput
+from ferry.traffic.tokens.settings import Algorithm, TokenSettings
+
+SCHEMA: Literal["ferry/token-keys/v1"] = "ferry/token-keys/v1"
+State = Literal["next", "current", "retiring"]
+ORDER: tuple[State, ...] = ("current", "next", "retiring")
+
+
+class Key(Frozen):
+    """One key pair. The private half is in the file `<kid>.pem` beside keys.json, or in KMS."""
+
+    kid: str = Field(pattern=r"^[A-Za-z0-9_-]{43}$", description="RFC 7638 thumbprint")
+    algorithm: Algorithm
+    state: State
+    kms_key: str | None = None
+    public: dict[str, Any]
+    published_at: datetime | None = Field(
+        default=None, description="when the gateway's filter had it for the first time"
+    )
+    drop_at: datetime | None = Field(default=None, description="retiring: when its last token has expired")
+
+
+class KeyRing(Frozen):
+    """All keys that a verifier has to know."""
+
+    schema_: Literal["ferry/token-keys/v1"] = Field(default=SCHEMA, alias="schema")
+    keys: tuple[Key, ...] = ()
+
+    @classmethod
+    def read(cls, path: Path) -> KeyRing:
+        """The keys of a file; none where there is no file. Raises UnreadableInput, UnknownSchema."""
+        if not path.exists():
+            return cls()
+        document = read_yaml(path)
+        if document.get("schema") != SCHEMA:
+            raise UnknownSchema(f"{path}: schema is {document.get('schema')!r}, this Ferry reads {SCHEMA!r}")
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise UnreadableInput(f"{path}: {first_problem(error)}") from error
+
+    def write(self, path: Path) -> None:
+        """Replace the file in one step. Raises UnwritableOutput."""
+        write_whole(path, self.model_dump_json(by_alias=True, indent=2) + "\n")
+
+    def in_state(self, state: State) -> Key | None:
+        """The key in a state. Of `retiring` there may be several: the first."""
+        return next((key for key in self.keys if key.state == state), None)
+
+    @property
+    def current(self) -> Key:
+        """The key that signs. Raises TokenError where there is none yet."""
+        key = self.in_state("current")
+        if key is None:
+            raise TokenError("there is no key to sign with; make one with `ferry token rotate-keys`")
+        return key
+
+    def jwks(self) -> dict[str, Any]:
+        """The public keys (RFC 7517), the one that signs first."""
+        return {"keys": [key.public for key in sorted(self.keys, key=lambda key: ORDER.index(key.state))]}
+
+    def published(self, now: datetime) -> KeyRing:
+        """After the filters were written: from now on verifiers learn of what they had not seen."""
+        return self._with(
+            key if key.published_at else key.model_copy(update={"published_at": now}) for key in self.keys
+        )
+
+    def begin(self, key: Key) -> KeyRing:
+        """With a new key: the next one, or the current one where there is none whose verifiers could be surprised."""
+        state: State = "next" if self.in_state("current") else "current"
+        return self._with((*self.keys, key.model_copy(update={"state": state})))
+
+    def due(self, now: datetime, settings: TokenSettings) -> KeyRing:
+        """What the passing of time allows: drop what nobody holds a token of, switch to what every verifier has."""
+        kept = [key for key in self.keys if key.drop_at is None or key.drop_at > now]
+        if (switches := self.switches_at(settings)) is None or switches > now:
+            return self._with(kept)
+        drop_at = now + timedelta(seconds=settings.longest_seconds)
+        return self._with(
+            key.model_copy(update={"state": "current"})
+            if key.state == "next"
+            else key.model_copy(update={"state": "retiring", "drop_at": drop_at})
+            if key.state == "current"
+            else key
+            for key in kept
+        )
+
+    def switches_at(self, settings: TokenSettings) -> datetime | None:
+        """When the next key may sign; None without one that is published."""
+        key = self.in_state("next")
+        if key is None or key.published_at is None:
+            return None
+        return key.published_at + timedelta(seconds=settings.propagation)
+
+    def without_current(self) -> KeyRing:
+        """The current key is in wrong hands: gone at once, with the tokens that it signed. The next one takes over."""
+        return self._with(
+            key.model_copy(update={"state": "current"}) if key.state == "next" else key
+            for key in self.keys
+            if key.state != "current"
+        )
+
+    def _with(self, keys: Any) -> KeyRing:
+        return self.model_copy(update={"keys": tuple(keys)})

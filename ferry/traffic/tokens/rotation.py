@@ -1,0 +1,107 @@
+"""Rotate the keys that sign tokens. Each call does what is due, and may be killed at any moment and called again.
+
+    first call      a new key is made and published beside the current one           current + next
+    call after …    … every verifier has it (TokenSettings.propagation): it signs     retiring + current
+    call after …    … the last token of the old key has expired: that key goes        current
+
+A call that comes too early changes nothing, and the call that ends a rotation begins no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from ferry.errors import InvalidField
+from ferry.traffic.tokens import signing
+from ferry.traffic.tokens.folder import TokenFolder
+from ferry.traffic.tokens.keys import Key, KeyRing
+from ferry.traffic.tokens.settings import TokenSettings
+from ferry.traffic.tokens.signing import public_jwk
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """The keys after a call."""
+
+    ring: KeyRing
+    did: tuple[str, ...]
+    """One sentence each; empty where nothing was due."""
+    next_at: datetime | None
+    """When the next call has something to do; None: a call begins a new rotation."""
+
+
+def rotate(
+    folder: TokenFolder,
+    *,
+    now: Callable[[], datetime],
+    kms_key: str | None = None,
+    compromised: bool = False,
+) -> Rotated:
+    """Do what is due. `kms_key` is what a new rotation begins with; else a key is made in a file.
+
+    `compromised` ends the current key now, and every token that it signed. Raises TokenError, InvalidField,
+    UnreadableInput, UnwritableOutput.
+    """
+    with folder.locked():
+        settings = folder.settings()
+        was = KeyRing.read(folder.keys_file)
+        # What a killed call has noted, the gateway may not have seen.
+        was = _publish(folder, was, now()) if was.keys else was
+        ring = was.without_current() if compromised else was.due(now(), settings)
+        if ring.in_state("current") is None or (was == ring and {key.state for key in ring.keys} == {"current"}):
+            ring = ring.begin(_new_key(folder, settings, was, kms_key))
+        elif kms_key is not None:
+            raise InvalidField(f"no new key is due, so {kms_key} is not used; give --kms-key where a rotation begins")
+        ring.write(folder.keys_file)
+        ring = _publish(folder, ring, now())
+        _remove_unused(folder, ring)
+        return Rotated(ring, tuple(_differences(was, ring)), _next_at(ring, settings))
+
+
+def _publish(folder: TokenFolder, ring: KeyRing, now: datetime) -> KeyRing:
+    """Let the gateway have the keys, and only then note since when it has them."""
+    folder.publish(now)
+    published = ring.published(now)
+    if published != ring:
+        published.write(folder.keys_file)
+    return published
+
+
+def _new_key(folder: TokenFolder, settings: TokenSettings, ring: KeyRing, kms_key: str | None) -> Key:
+    current = ring.in_state("current")
+    if kms_key is not None:
+        private = signing.load_from_kms(kms_key, settings.algorithm)
+        if private.thumbprint() in _kids(ring):
+            raise InvalidField(f"KMS key {kms_key} is in use already; a rotation needs another: `aws kms create-key`")
+    elif current is not None and current.kms_key is not None:
+        raise InvalidField(f"the key {current.kms_key} is in KMS; name the one that follows it with --kms-key")
+    else:
+        private = signing.generate(settings.algorithm)
+        signing.save(folder.private_key(private.thumbprint()), private)
+    public = public_jwk(private, settings.algorithm)
+    return Key(kid=public["kid"], algorithm=settings.algorithm, state="next", kms_key=kms_key, public=public)
+
+
+def _remove_unused(folder: TokenFolder, ring: KeyRing) -> None:
+    """Private keys that verify nothing any more, also those that a killed call had made and not noted."""
+    for path in folder.path.glob("*.pem"):
+        if path.stem not in _kids(ring):
+            path.unlink(missing_ok=True)
+
+
+def _differences(before: KeyRing, after: KeyRing) -> list[str]:
+    was, states = ({key.kid: key.state for key in ring.keys} for ring in (before, after))
+    changed = [f"key {kid} is {state}, was {was[kid]}" for kid, state in states.items() if was.get(kid, state) != state]
+    new = [f"key {kid} is new, {state}" for kid, state in states.items() if kid not in was]
+    return [*changed, *new, *(f"key {kid} is gone, was {state}" for kid, state in was.items() if kid not in states)]
+
+
+def _next_at(ring: KeyRing, settings: TokenSettings) -> datetime | None:
+    moments = [ring.switches_at(settings), *(key.drop_at for key in ring.keys)]
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _kids(ring: KeyRing) -> set[str]:
+    return {key.kid for key in ring.keys}
