@@ -69,7 +69,11 @@ class StubEngine:
         self._seed = seed
         self._behaviour = behaviour
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__)
-        self.start()
+        try:
+            self.start()
+        except RehearsalError:
+            self._log.close()
+            raise
         self._keeper = bound(self.port)  # while the process is dead, the port is given to nobody else
 
     def __enter__(self) -> Self:
@@ -113,7 +117,7 @@ class StubEngine:
         with self._process.stdout as said:
             line = said.readline()
         if not line:
-            self._process.wait()
+            self.close()
             self._log.seek(0)
             why = self._log.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
             raise RehearsalError(f"the stub engine {self.name} did not start: {why[-1]}")
