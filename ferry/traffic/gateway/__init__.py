@@ -1,8 +1,8 @@
 """The gateway at home: Envoy, configured by files that change while it runs.
 
-    Routes, Mirror     what the routes file says: weights, mirror, generation
-    GatewayFolder      the rendered folder, Envoy's working folder
-    Admin              what a running Envoy says of itself
+Routes, Mirror     what the routes file says: weights, mirror, generation
+GatewayFolder      the rendered folder, Envoy's working folder
+Admin              what a running Envoy says of itself
 """
 
 from ferry.traffic.gateway.admin import Admin
