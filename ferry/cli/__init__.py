@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ferry.cli.assess import assess
+from ferry.cli.audit import audit
 from ferry.cli.catalog import catalog, read_refreshed
 from ferry.cli.cost import cost
 from ferry.cli.doctor import doctor
@@ -42,6 +43,7 @@ models.command("rollout")(rollout)
 models.command("plan-transfer")(plan_transfer)
 app.add_typer(models, name="models")
 app.add_typer(site, name="site")
+app.add_typer(audit, name="audit")
 app.add_typer(token, name="token")
 
 

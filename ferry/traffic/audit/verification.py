@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
-from ferry.errors import AuditError, Untrusted
+from ferry import ledger
+from ferry.errors import AuditError, TamperedArtefact, Untrusted
 from ferry.traffic.audit.diagnosis import Fault, diagnose
 from ferry.traffic.audit.head import Head, Sealed, Trusted, key_of, last_line, moment, parse
 from ferry.traffic.audit.line import GENESIS, opening
@@ -52,6 +54,14 @@ class Chain:
     ledger: list[tuple[int, str]] = field(default_factory=list)
     """Ends of the ledger that the chain recorded: lines, hash."""
     fault: Fault | None = None
+    looked_at: list[str] = field(default_factory=list)
+    """Names of its objects."""
+
+    def dump(self) -> dict[str, Any]:
+        """For JSON, without the names."""
+        fields = {**asdict(self), "fault": str(self.fault) if self.fault else None}
+        del fields["looked_at"]
+        return fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +81,10 @@ class Verification:
 
     def dump(self) -> dict[str, Any]:
         """For JSON."""
-        chains = [{**asdict(chain), "fault": str(chain.fault) if chain.fault else None} for chain in self.chains]
         return {
             "holds": self.holds,
             "exposure_seconds": EXPOSURE_S,
-            "chains": chains,
+            "chains": [chain.dump() for chain in self.chains],
             "faults": list(self.faults),
             "notes": list(self.notes),
         }
@@ -108,6 +117,20 @@ def verify(
         part.require_end(until or since)
         chains.append(part.chain)
     return chains
+
+
+def ledger_faults(chains: Sequence[Chain], folder: Path) -> Iterator[str]:
+    """Where a ledger is not the one whose ends the chains recorded. Raises TamperedArtefact where its own chain breaks."""
+    ledger.read(folder)
+    for chain in chains:
+        for lines, sha256 in chain.ledger:
+            try:
+                found = ledger.end(folder, lines)[1]
+            except TamperedArtefact as error:
+                yield str(error)
+            else:
+                if found != sha256:
+                    yield f"{folder / ledger.NAME}:{lines}: another line was recorded here, the ledger was rewritten"
 
 
 class Part:
@@ -155,6 +178,7 @@ class Part:
         self.chain.first = wanted
         names = self._names[begin:end]
         for name, content in zip(names, self._place.contents(names), strict=True):
+            self.chain.looked_at.append(name)
             self.chain.fault = self._object(name, content, wanted, previous)
             yield
             if self.chain.fault is not None or self._last is None:
