@@ -26,7 +26,7 @@ CLAIMS = "claims"
 CLOCK_SKEW_SECONDS = 10
 """How far the clocks of whoever issues and of the gateway may be apart. Envoy's own default is 60."""
 INFERENCE_SCOPE = "inference"
-INFERENCE_PATHS = ("/v1/",)
+INFERENCE_PATHS = ("/v1",)
 NEEDED_CLAIMS = ("tenant", "sub", "jti", "iat")
 """Without one of them a token could neither be counted nor revoked."""
 HEALTH_PATH = "/health"
@@ -99,11 +99,15 @@ def authentication_for_everybody() -> str:
 
 
 def revocation(blocked: Iterable[Blocked] = (), *, inference_paths: Iterable[str] = INFERENCE_PATHS) -> str:
-    """Only tokens with the scope `inference`, only below the paths of inference, and none that is blocked.
+    """Only tokens with the scope `inference`, only at and below the paths of inference, and none that is blocked.
 
     The engines' own paths (metrics, profiling, loading of adapters) are thereby out of a client's reach.
     """
-    paths = [{"url_path": {"path": {"prefix": prefix}}} for prefix in inference_paths]
+    paths = [
+        {"url_path": {"path": path}}
+        for prefix in inference_paths
+        for path in ({"exact": prefix}, {"prefix": f"{prefix}/"})
+    ]
     scope = {"list_match": {"one_of": {"string_match": {"exact": INFERENCE_SCOPE}}}}
     may = [_claim("scope", scope), *(_claim(name, {"present_match": True}) for name in NEEDED_CLAIMS)]
     if refused := [_blocked(one) for one in blocked]:

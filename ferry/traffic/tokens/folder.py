@@ -36,10 +36,10 @@ class TokenFolder:
 
     @classmethod
     def at(cls, gateway: Path) -> TokenFolder:
-        """The tokens of the gateway whose rendered folder this is. Raises InvalidField where none was rendered."""
+        """The tokens of the gateway whose rendered folder this is. Raises InvalidField for another folder."""
         folder = GatewayFolder(gateway)
-        if not folder.envoy_file.is_file():
-            raise InvalidField(f"{gateway}: no envoy.yaml in it; name the folder that `ferry render` wrote")
+        if not folder.envoy_file.is_file() and not (gateway / FILE_NAME).is_file():
+            raise InvalidField(f"{gateway}: neither envoy.yaml nor {FILE_NAME} is in it; name the gateway's folder")
         return cls(folder)
 
     @property
@@ -122,9 +122,19 @@ def filters(gateway: Path) -> Mapping[Filter, str]:
             clock_skew_seconds=settings.clock_skew_seconds,
             forward=settings.load_balancer_checks,
         ),
-        "revocation": envoy_filters.revocation(one.blocked() for one in revocations.revoked),
+        "revocation": envoy_filters.revocation(
+            (one.blocked() for one in revocations.revoked),
+            inference_paths=(*envoy_filters.INFERENCE_PATHS, *_stages(folder.gateway)),
+        ),
         "rate_limit": envoy_filters.rate_limit(settings.limit, settings.tenants),
     }
+
+
+def _stages(gateway: GatewayFolder) -> tuple[str, ...]:
+    """Paths of services before or behind the engine: they take the same tokens."""
+    if not gateway.routes_file.is_file():
+        return ()
+    return tuple(stage.prefix for stage in gateway.read_routes().stages)
 
 
 def _text(path: Path) -> str | None:

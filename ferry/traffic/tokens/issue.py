@@ -104,7 +104,7 @@ def revoke(
 ) -> Revocation:
     """Refuse a token by its id, or all that a subject or tenant has so far, and let the gateway know.
 
-    `until` is when the last of them expires, by the issuer's clock; None: when the longest-lived that could be there does.
+    `until` is when the last of them expires; None: when the longest-lived that could have been issued by now does.
     Raises InvalidField, TokenError.
     """
     if TOKEN.fullmatch(value):

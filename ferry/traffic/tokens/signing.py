@@ -118,7 +118,7 @@ def load_from_kms(key: str, algorithm: Algorithm) -> SigningKey:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        client = boto3.client("kms")
+        client = boto3.Session().client("kms")
         answer = client.get_public_key(KeyId=key)
     except (ClientError, BotoCoreError) as error:
         raise TokenError(f"KMS key {key}: {error}; it needs kms:GetPublicKey and kms:Sign") from error
@@ -133,7 +133,7 @@ def load_from_kms(key: str, algorithm: Algorithm) -> SigningKey:
         made = _KmsRSAKey.import_key(public)
     else:
         raise InvalidField(
-            f"KMS key {key} is {answer.get('KeySpec', 'of an unknown kind')}; for {algorithm} make one with "
+            f"KMS key {key} is {answer.get('KeySpec', type(public).__name__)}; for {algorithm} make one with "
             f"`aws kms create-key --key-spec {_KMS_SPECS[algorithm]} --key-usage SIGN_VERIFY`"
         )
     made.operation = _KmsOperation(client, key, algorithm)
