@@ -134,15 +134,31 @@ def routes(settings: Settings, present: Routes | None) -> Routes:
 
 def local_files(plan: Plan, settings: Settings, addresses: Addresses, present: Routes | None) -> dict[str, str]:
     """What stays at home: path below `local/` to content. `present`: the gateway's routes, where it has some."""
-    divided = routes(settings, present)
-    values = _local_values(plan, settings, addresses, divided)
+    values = _local_values(plan, settings, addresses, routes(settings, present))
     names = [
-        *("README.md", "runbook.md", "gateway/envoy.yaml", "gateway/ferry-gateway.service"),
+        *("README.md", "runbook.md"),
         *("prometheus/prometheus.yaml", "prometheus/dcgm-counters.csv", *OPERATORS_OWN),
         *(f"prometheus/rules/{name}.yaml" for name in ("engine", "gpu", "node", "gateway")),
     ]
     files = {name: render(f"hybrid/local/{name}.j2", **values) for name in names}
-    files |= {
+    files |= gateway_files(settings, addresses, present, site=plan.site, engine=plan.serving_facts.engine)
+    for each in values["jobs"]:
+        for template, suffix in (("compose.yaml", "compose.yaml"), ("job.sbatch", "sbatch")):
+            file_name = f"{each['slug']}.{suffix}"
+            files[f"training/{file_name}"] = render(
+                f"hybrid/local/training/{template}.j2", **values, **each, file_name=file_name
+            )
+    return files
+
+
+def gateway_files(
+    settings: Settings, addresses: Addresses, present: Routes | None, *, site: str, engine: str
+) -> dict[str, str]:
+    """The gateway's folder: path below `local/` to content. `engine`: the kind that runs at home."""
+    divided = routes(settings, present)
+    values = _gateway_values(settings, addresses, divided, site, engine)
+    names = ("gateway/envoy.yaml", "gateway/ferry-gateway.service")
+    return {name: render(f"hybrid/local/{name}.j2", **values) for name in names} | {
         "gateway/routes/routes.yaml": divided.dump(),
         "gateway/filters/authentication.yaml": envoy_filters.authentication_for_everybody(),
         "gateway/filters/revocation.yaml": envoy_filters.revocation_for_everybody(),
@@ -151,13 +167,6 @@ def local_files(plan: Plan, settings: Settings, addresses: Addresses, present: R
         "gateway/logs/.gitignore": "*\n",
         "gateway/state/.gitignore": "*\n",
     }
-    for each in values["jobs"]:
-        for template, suffix in (("compose.yaml", "compose.yaml"), ("job.sbatch", "sbatch")):
-            file_name = f"{each['slug']}.{suffix}"
-            files[f"training/{file_name}"] = render(
-                f"hybrid/local/training/{template}.j2", **values, **each, file_name=file_name
-            )
-    return files
 
 
 def cloud_files(plan: Plan, settings: Settings, bundle_name: str, verification_key: str) -> dict[str, str]:
@@ -200,9 +209,10 @@ def _boot(settings: Settings, version: ModelVersion, verification_key: str) -> N
     )
 
 
-def _local_values(plan: Plan, settings: Settings, addresses: Addresses, divided: Routes) -> dict[str, Any]:
-    engine = plan.serving_facts.engine
-    gateway, monitoring = settings.gateway, settings.monitoring
+def _gateway_values(
+    settings: Settings, addresses: Addresses, divided: Routes, site: str, engine: str
+) -> dict[str, Any]:
+    gateway = settings.gateway
     engine_port = addresses.engine_port or ENGINE_PORTS.get(engine, 8000)
     limit = {
         "max_connections": MAX_CONNECTIONS,
@@ -214,11 +224,7 @@ def _local_values(plan: Plan, settings: Settings, addresses: Addresses, divided:
     cloud = {"host": addresses.cloud_host or gateway.domain_name, "port": addresses.cloud_port}
     return {
         "environment": settings.environment,
-        "site": plan.site,
-        "serving": plan.serving,
-        "engine": engine,
-        "known_engines": sorted(ENGINES),
-        "metrics": ENGINES.get(engine),
+        "site": site,
         "engine_port": engine_port,
         "engine_address": f"{addresses.engine_host}:{engine_port}",
         "addresses": addresses,
@@ -243,6 +249,17 @@ def _local_values(plan: Plan, settings: Settings, addresses: Addresses, divided:
         "circuit_breakers": {"thresholds": [limit]},
         "outlier_detection": OUTLIER_DETECTION,
         "weights": divided.weights,
+    }
+
+
+def _local_values(plan: Plan, settings: Settings, addresses: Addresses, divided: Routes) -> dict[str, Any]:
+    engine = plan.serving_facts.engine
+    monitoring = settings.monitoring
+    return _gateway_values(settings, addresses, divided, plan.site, engine) | {
+        "serving": plan.serving,
+        "engine": engine,
+        "known_engines": sorted(ENGINES),
+        "metrics": ENGINES.get(engine),
         "exporters": EXPORTERS,
         "ttft_p99_seconds": None if plan.slo.ttft_p99_ms is None else f"{plan.slo.ttft_p99_ms / 1000:g}",
         "latency_p99_seconds": f"{monitoring.latency_p99_seconds:g}",
