@@ -16,6 +16,7 @@ from ferry.cli.audit import audit
 from ferry.cli.catalog import catalog, read_refreshed
 from ferry.cli.cost import cost
 from ferry.cli.doctor import doctor
+from ferry.cli.gateway import gateway
 from ferry.cli.models import models
 from ferry.cli.models_rollout import rollout
 from ferry.cli.models_transfer import plan_transfer
@@ -43,6 +44,7 @@ models.command("rollout")(rollout)
 models.command("plan-transfer")(plan_transfer)
 app.add_typer(models, name="models")
 app.add_typer(site, name="site")
+app.add_typer(gateway, name="gateway")
 app.add_typer(audit, name="audit")
 app.add_typer(token, name="token")
 
