@@ -10,6 +10,9 @@ from typing import Literal, get_args
 End = Literal["answered", "error", "cut", "hung", "left"]
 """What became of a request. `left`: the client, or the gateway in between, went away before the end."""
 
+COPY = " (copy)"
+"""After the id of a mirrored request, in counts and journal."""
+
 
 class Counts:
     """In memory; and in a journal, which survives a kill -9: what arrived in it and has no end was in flight."""

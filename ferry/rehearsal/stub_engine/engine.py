@@ -11,11 +11,13 @@ from ferry.rehearsal.stub_engine import answers
 from ferry.rehearsal.stub_engine.answers import Asked
 from ferry.rehearsal.stub_engine.behaviour import Behaviour, Fate
 from ferry.rehearsal.stub_engine.connection import Connection, Request
-from ferry.rehearsal.stub_engine.counts import Counts, End
+from ferry.rehearsal.stub_engine.counts import COPY, Counts, End
 from ferry.rehearsal.stub_engine.metrics import Metrics
 
 COMPLETIONS = ("/v1/completions", "/v1/chat/completions")
 RETRY_AFTER = "retry-after: 1\r\n"
+MIRRORED_HEADER = "x-ferry-mirrored"
+"""On the gateway's copies of requests, which carry the id of the request that they were made from."""
 
 
 class Engine:
@@ -55,6 +57,8 @@ class Engine:
             connection.whole(HTTPStatus.BAD_REQUEST, answers.error(400, str(error), "BadRequestError"))
             return
         request_id = request.headers.get("x-request-id", "")
+        if MIRRORED_HEADER in request.headers:
+            request_id += COPY
         fate = self.behaviour.fate(self._random)
         self.counts.arrived(request_id)
         self._metrics.running.inc()

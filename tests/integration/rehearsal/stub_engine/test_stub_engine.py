@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ferry.errors import InvalidField, RehearsalError
 from ferry.rehearsal import certificate
 from ferry.rehearsal.stub_engine import StubEngine
+from ferry.traffic.gateway.routes import MIRRORED_HEADER
 from templates.engine_metrics import ENGINES
 
 CHAT = {"model": "mini", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
@@ -165,6 +166,12 @@ def test_requests_that_come_twice_are_seen(engine: StubEngine) -> None:
     assert (seen.requests, seen.distinct, seen.repeated, seen.answered) == (3, 2, {"a": 2}, 3)
     engine.forget()
     assert engine.seen().requests == 0
+
+
+def test_the_gateways_copy_of_a_request_is_no_repetition(engine: StubEngine) -> None:
+    for headers in ({}, {MIRRORED_HEADER: "1"}):
+        ask(engine, x_request_id="a", **headers)
+    assert (engine.seen().distinct, engine.seen().repeated) == (2, {})
 
 
 def test_the_metrics_have_the_names_that_nodes_and_alarms_read(engine: StubEngine) -> None:
