@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ferry.errors import GatewayError
-from ferry.traffic.gateway.routes import NAME, Routes
+from ferry.traffic.gateway.routes import FAIL_OVER, NAME, Routes
 
 RDS = f"http.{NAME}.rds.{NAME}"
 ECDS = "extension_config_discovery.http_filter"
@@ -36,7 +36,7 @@ class ClusterCounters:
     requests: int
     """upstream_rq_total: each attempt counts, mirrored ones too."""
     errors_5xx: int
-    """upstream_rq_5xx, Envoy's own 503 for a failed connection included."""
+    """upstream_rq_5xx of requests that were aimed at it, whoever answered in the end; Envoy's own 503 included."""
     connect_failures: int
     """upstream_cx_connect_fail + upstream_cx_connect_timeout."""
     active_requests: int
@@ -110,6 +110,11 @@ class Admin:
         for name, value in self.stats(r"^cluster\.[^.]+\.(upstream_|membership_|outlier_)").items():
             _, cluster, counter = name.split(".", 2)
             found.setdefault(cluster, {})[counter] = value
+        for cluster, aggregate in FAIL_OVER.items():
+            # Envoy counts attempts where they go, and codes where the weights aimed.
+            found[cluster]["upstream_rq_5xx"] = sum(
+                found.get(name, {}).get("upstream_rq_5xx", 0) for name in (cluster, aggregate)
+            )
         return {
             cluster: ClusterCounters(**{key: sum(each.get(one, 0) for one in names) for key, names in COUNTERS.items()})
             for cluster, each in sorted(found.items())
