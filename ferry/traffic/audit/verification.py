@@ -120,7 +120,7 @@ def verify(
 
 
 def ledger_faults(chains: Sequence[Chain], folder: Path) -> Iterator[str]:
-    """Where a ledger is not the one whose ends the chains recorded. Raises TamperedArtefact where its own chain breaks."""
+    """Where a ledger is not the one whose ends the chains recorded. Raises TamperedArtefact where it breaks itself."""
     ledger.read(folder)
     for chain in chains:
         for lines, sha256 in chain.ledger:
