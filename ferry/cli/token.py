@@ -147,6 +147,18 @@ def jwks(
     show({"path": str(output), "keys": len(document["keys"])}, f"{output}: {len(document['keys'])} keys", as_json)
 
 
+@token.command()
+def publish(gateway: Gateway, as_json: Json = False) -> None:
+    """Let the gateway have tokens.yaml as it is now: it is read when a key or a revocation changes, too."""
+    folder = _folder(gateway)
+    folder.settings()
+    with folder.locked():
+        changed = list(folder.publish(datetime.now(UTC)))
+    if changed:
+        _record(folder, "publish", ", ".join(changed))
+    show({"changed": changed}, f"changed: {', '.join(changed)}" if changed else "nothing has changed", as_json)
+
+
 def _folder(gateway: Path) -> TokenFolder:
     from ferry.traffic.tokens import TokenFolder
 

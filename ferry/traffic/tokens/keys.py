@@ -10,16 +10,15 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from ferry.artefacts import Frozen, first_problem, read_yaml, write_whole
-from ferry.errors import TokenError, UnknownSchema, UnreadableInput
+from ferry.artefacts import Frozen
+from ferry.errors import TokenError
 from ferry.traffic.tokens.settings import Algorithm, TokenSettings
+from ferry.traffic.tokens.state_file import StateFile
 
-SCHEMA: Literal["ferry/token-keys/v1"] = "ferry/token-keys/v1"
 State = Literal["next", "current", "retiring"]
 ORDER: tuple[State, ...] = ("current", "next", "retiring")
 
@@ -38,28 +37,11 @@ class Key(Frozen):
     drop_at: datetime | None = Field(default=None, description="retiring: when its last token has expired")
 
 
-class KeyRing(Frozen):
+class KeyRing(StateFile):
     """All keys that a verifier has to know."""
 
-    schema_: Literal["ferry/token-keys/v1"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["ferry/token-keys/v1"] = Field(default="ferry/token-keys/v1", alias="schema")
     keys: tuple[Key, ...] = ()
-
-    @classmethod
-    def read(cls, path: Path) -> KeyRing:
-        """The keys of a file; none where there is no file. Raises UnreadableInput, UnknownSchema."""
-        if not path.exists():
-            return cls()
-        document = read_yaml(path)
-        if document.get("schema") != SCHEMA:
-            raise UnknownSchema(f"{path}: schema is {document.get('schema')!r}, this Ferry reads {SCHEMA!r}")
-        try:
-            return cls.model_validate(document)
-        except ValidationError as error:
-            raise UnreadableInput(f"{path}: {first_problem(error)}") from error
-
-    def write(self, path: Path) -> None:
-        """Replace the file in one step. Raises UnwritableOutput."""
-        write_whole(path, self.model_dump_json(by_alias=True, indent=2) + "\n")
 
     def in_state(self, state: State) -> Key | None:
         """The key in a state. Of `retiring` there may be several: the first."""

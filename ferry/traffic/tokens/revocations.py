@@ -8,16 +8,14 @@ gateway about 70 ns a request.
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from ferry.artefacts import Frozen, first_problem, read_yaml, write_whole
-from ferry.errors import UnknownSchema, UnreadableInput
+from ferry.artefacts import Frozen
 from ferry.traffic.tokens.envoy_filters import Blocked
+from ferry.traffic.tokens.state_file import StateFile
 
-SCHEMA: Literal["ferry/revoked-tokens/v1"] = "ferry/revoked-tokens/v1"
 Claim = Literal["jti", "sub", "tenant"]
 
 
@@ -41,28 +39,11 @@ class Revocation(Frozen):
         return claims.get(self.claim) == self.value and (before is None or issued_at < before)
 
 
-class Revocations(Frozen):
+class Revocations(StateFile):
     """All that are refused now."""
 
-    schema_: Literal["ferry/revoked-tokens/v1"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["ferry/revoked-tokens/v1"] = Field(default="ferry/revoked-tokens/v1", alias="schema")
     revoked: tuple[Revocation, ...] = ()
-
-    @classmethod
-    def read(cls, path: Path) -> Revocations:
-        """The list in a file; empty where there is none. Raises UnreadableInput, UnknownSchema."""
-        if not path.exists():
-            return cls()
-        document = read_yaml(path)
-        if document.get("schema") != SCHEMA:
-            raise UnknownSchema(f"{path}: schema is {document.get('schema')!r}, this Ferry reads {SCHEMA!r}")
-        try:
-            return cls.model_validate(document)
-        except ValidationError as error:
-            raise UnreadableInput(f"{path}: {first_problem(error)}") from error
-
-    def write(self, path: Path) -> None:
-        """Replace the file in one step. Raises UnwritableOutput."""
-        write_whole(path, self.model_dump_json(by_alias=True, indent=2) + "\n")
 
     def adding(self, new: Revocation) -> Revocations:
         """With one more. Of two about the same, the later moments count: nothing that was refused comes back."""

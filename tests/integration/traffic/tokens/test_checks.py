@@ -92,6 +92,13 @@ def test_clocks_may_be_ten_seconds_apart_and_no_more(gateway: Gateway) -> None:
     assert gateway.status(gateway.forge(nbf=now() + 5)) == 200
 
 
+def test_a_token_that_was_good_a_moment_ago_expires_all_the_same(gateway: Gateway) -> None:
+    token = gateway.forge(iat=now() - 900, nbf=now() - 900, exp=now() - 7)
+    assert gateway.status(token) == 200
+    gateway.wait(lambda: gateway.status(token) != 200)
+    assert gateway.with_token(token).body == "Jwt is expired"
+
+
 def encoded(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
