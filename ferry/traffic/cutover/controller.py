@@ -188,7 +188,6 @@ class Controller:
         )
 
     def _enter(self, state: State) -> State:
-        step = self.steps[state.step]
         self._tell(state, "enter", f"from {state.before} to {state.intended}")
         try:
             begun = self.weights.standing(state.generation).division == state.intended
@@ -197,14 +196,14 @@ class Controller:
                     f"{state.candidate} has no healthy server as far as can be seen: traffic stays at {state.before}; "
                     "`ferry gateway status` says more"
                 )
-            self.weights.set(state.intended, before=state.before, fence=state.generation)
+            self._set(state, before=state.before)
         except GatewayError as error:
             at = -1 if state.before == HOME else self._step_at(state.before)
             self._save(state, step=at, intended=state.before, serial=state.serial + 1, why=str(error))
-            record.append(state, f"{step.name} refused", figures={"reason": " ".join(str(error).split())})
+            record.append(state, f"{state.intended.name} refused", figures={"reason": " ".join(str(error).split())})
             raise
         state = self._save(state, entered_at=self.clock(), marks=self.source.marks())
-        record.append(state, f"{step.name} entered", change=True, figures={"reason": state.why})
+        record.append(state, f"{state.intended.name} entered", change=True, figures={"reason": state.why})
         return state
 
     def _watch(self, state: State) -> Judged:
@@ -244,7 +243,7 @@ class Controller:
             raise superseded(found)
         standing = self.weights.standing(state.generation)
         if standing.generation > state.generation:
-            raise self._superseded(state, standing.generation)
+            raise self._superseded(state)
         if standing.division != state.intended:
             raise TrafficError(
                 f"{state.candidate} has {standing.division}, this controller left it {state.intended}: somebody has "
@@ -276,15 +275,21 @@ class Controller:
     def _go_home(self, state: State) -> State:
         self._tell(state, state.phase, state.why)
         # Whatever Envoy says: the file has to say home, also for an Envoy that comes back later.
-        self.weights.set(HOME, before=HOME, fence=state.generation)
+        self._set(state, before=HOME)
         state = self._save(state, phase=GOING_HOME[state.phase], serial=state.serial + 1)
         record.append(state, state.phase, change=True, figures={"reason": state.why})
         return state
 
+    def _set(self, state: State, *, before: Division) -> None:
+        try:
+            self.weights.set(state.intended, before=before, fence=state.generation)
+        except Superseded as error:
+            raise self._superseded(state) from error
+
     def _save(self, state: State, **changes: Any) -> State:
         return self.states.save(state.model_copy(update=changes))
 
-    def _superseded(self, state: State, generation: int) -> Superseded:
+    def _superseded(self, state: State) -> Superseded:
         """Who took over says so right after taking over."""
         until = time.monotonic() + SUPERSEDED_SECONDS
         while time.monotonic() < until:
@@ -293,8 +298,8 @@ class Controller:
                 return superseded(found)
             time.sleep(0.02)
         return Superseded(
-            f"somebody has taken over (generation {generation}, this controller has {state.generation}) and did not "
-            "say who; this controller may change nothing any more: `ferry cutover status`"
+            f"somebody has taken over from generation {state.generation} and did not say who; this controller may "
+            "change nothing any more: `ferry cutover status`"
         )
 
     def _tell(self, state: State, action: str, reason: str, figures: Mapping[str, Any] | None = None) -> None:

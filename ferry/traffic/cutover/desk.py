@@ -32,7 +32,7 @@ class Desk:
     @property
     def admin(self) -> Admin:
         """Of the Envoy that runs with this folder. Raises GatewayError for a folder without envoy.yaml."""
-        return Admin(self.folder.admin_url())
+        return self.folder.admin()
 
     @property
     def states(self) -> StateFile:

@@ -54,7 +54,7 @@ def missing(state: State) -> None:
     lines = ledger.read(folder_of(state))
     known = {(line["figures"].get("cutover"), line["figures"].get("change")) for line in lines if line.get("figures")}
     if (state.id, state.serial) not in known:
-        what = state.phase if state.phase != "running" else f"{state.intended} entered"
+        what = state.phase if state.phase != "running" else f"{state.intended.name} entered"
         append(state, what, change=True, figures={"reason": state.why, "recorded": "after a restart"})
 
 

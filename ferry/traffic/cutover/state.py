@@ -43,6 +43,11 @@ class Division(Frozen):
     candidate: int = Field(ge=0, le=100, description="percent")
     mirror: int = Field(default=0, ge=0, le=100, description="percent of requests that are copied, answers thrown away")
 
+    @property
+    def name(self) -> str:
+        """Of the step that divides so: `shadow` or `25 %`."""
+        return "shadow" if self.mirror else f"{self.candidate} %"
+
     def __str__(self) -> str:
         """For people."""
         return f"{self.candidate} %" + (f", {self.mirror} % mirrored" if self.mirror else "")

@@ -5,6 +5,7 @@ The other one is `load_balancer.ListenerWeights`.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -14,6 +15,8 @@ from ferry.traffic.gateway import Admin, GatewayFolder, Mirror, Routes
 
 APPLY_SECONDS = 15.0
 """Envoy takes new routes within 1 s; one that was killed is back under its supervisor within seconds."""
+
+POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,35 @@ class GatewayWeights:
 
     def set(self, division: Division, *, before: Division, fence: int) -> None:
         """One rename, then Envoy is asked until it says that it runs these routes."""
+        refused = self._refused()
         written = self._write(division, fence)
         try:
-            self.admin.wait_applied(written, self.apply_seconds)
+            self._wait(written, refused)
         except GatewayError:
             # Envoy runs the old routes; the file has to say the same, or the next start of Envoy would move traffic.
             self._write(before, fence)
             raise
+
+    def _wait(self, written: Routes, refused: int | None) -> None:
+        until = time.monotonic() + self.apply_seconds
+        while True:
+            left = until - time.monotonic()
+            try:
+                self.admin.wait_applied(written, max(left, 0), refused_before=refused)
+            except GatewayError:
+                # Of an Envoy that was killed, the supervisor starts the next one, which reads the new file.
+                if left <= 0 or self.admin.ready():
+                    raise
+                refused = None
+                time.sleep(POLL_SECONDS)
+            else:
+                return
+
+    def _refused(self) -> int | None:
+        try:
+            return self.admin.refused()
+        except GatewayError:
+            return None
 
     def _write(self, division: Division, fence: int) -> Routes:
         routes = self.folder.read_routes()
