@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,7 @@ class Backend:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
+            request_queue_size = 128
 
             def handle_error(self, *_: Any) -> None:
                 """A client that breaks off is what some tests are about."""
@@ -202,11 +204,11 @@ class Gateway:
     folder: GatewayFolder
     process: subprocess.Popen[bytes]
 
-    @property
+    @cached_property
     def admin(self) -> Admin:
         return self.folder.admin()
 
-    @property
+    @cached_property
     def port(self) -> int:
         return self.folder.address()[1]
 

@@ -15,7 +15,7 @@ import yaml
 
 from ferry.errors import GatewayError, Superseded
 from ferry.traffic.gateway.admin import Admin
-from ferry.traffic.gateway.routes import FAIL_OVER, Routes
+from ferry.traffic.gateway.routes import FAIL_OVER, LOADER, Routes
 
 Filter = Literal["authentication", "revocation", "rate_limit"]
 FILTERS: tuple[Filter, ...] = ("authentication", "revocation", "rate_limit")
@@ -126,7 +126,7 @@ class GatewayFolder:
     def document(self) -> Mapping[str, Any]:
         """The content of envoy.yaml. Raises GatewayError."""
         try:
-            document = yaml.safe_load(self.envoy_file.read_text(encoding="utf-8"))
+            document = yaml.load(self.envoy_file.read_text(encoding="utf-8"), LOADER)  # noqa: S506
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
             raise GatewayError(

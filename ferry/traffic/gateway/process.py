@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from ferry.artefacts import now
 from ferry.errors import GatewayError
 from ferry.traffic import restarts
 from ferry.traffic.gateway.command import ARGUMENTS, DRAIN_SECONDS
@@ -205,7 +205,7 @@ class _Envoy:
         self._lines.count()
         with suppress(GatewayError):
             self._completed = self.admin.stats(f"^{re.escape(COMPLETED)}$").get(COMPLETED, self._completed)
-            self._asked_at = (time.monotonic(), now().isoformat())
+            self._asked_at = (time.monotonic(), _now())
 
     def end(self, *, stopped: bool) -> Event:
         """End it, if it has not ended, and say what is known of its end. `stopped`: it was meant to."""
@@ -240,7 +240,7 @@ class _Envoy:
         restarts.append(
             self._folder.state,
             restarts.Note(
-                at=now().isoformat(),
+                at=_now(),
                 event=event,
                 log=log,
                 log_bytes=log_bytes,
@@ -249,6 +249,10 @@ class _Envoy:
                 counted_at=self._asked_at[1] if ended and self._asked_at else None,
             ),
         )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _how(code: int) -> str:

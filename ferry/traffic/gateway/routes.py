@@ -7,6 +7,7 @@ The order of the routes is the order of decisions: a stage by its path, a versio
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,8 @@ import yaml
 
 from ferry.errors import GatewayError
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Safe, and ten times as fast where PyYAML has libyaml."""
 NAME = "inference"
 MIRRORED_HEADER = "x-ferry-mirrored"
 HEADER = """\
@@ -86,7 +89,7 @@ class Routes:
     @property
     def version(self) -> str:
         """What tells these routes from all others: the generation, and a hash of everything."""
-        text = yaml.safe_dump(self._configuration())
+        text = json.dumps(self._configuration(), sort_keys=True)
         return f"{self.generation}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def dump(self) -> str:
@@ -98,7 +101,7 @@ class Routes:
     def parse(cls, text: str) -> Routes:
         """The routes in a file's text. Raises GatewayError for anything that these values cannot express."""
         try:
-            configuration = yaml.safe_load(text)["resources"][0]
+            configuration = yaml.load(text, LOADER)["resources"][0]  # noqa: S506
         except (yaml.YAMLError, LookupError, TypeError) as error:
             raise GatewayError(f"no routes in it: {' '.join(str(error).split())}") from error
         routes = cls.from_configuration(configuration)

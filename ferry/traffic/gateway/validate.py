@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import socket
 import ssl
 import subprocess
@@ -69,7 +70,7 @@ def _envoy_takes(folder: GatewayFolder, document: Mapping[str, Any], envoy: Path
 
 def _inlined(folder: GatewayFolder, document: Mapping[str, Any]) -> dict[str, Any]:
     """envoy.yaml with the watched files' contents in place of their names."""
-    whole: dict[str, Any] = yaml.safe_load(yaml.safe_dump(document))
+    whole: dict[str, Any] = copy.deepcopy(dict(document))
     (listener,) = whole["static_resources"]["listeners"]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     (configuration,) = yaml.safe_load(folder.routes_file.read_text(encoding="utf-8"))["resources"]

