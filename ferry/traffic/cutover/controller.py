@@ -206,20 +206,23 @@ class Controller:
         record.append(state, f"{state.intended.name} entered", change=True, figures={"reason": state.why})
         return state
 
-    def _watch(self, state: State) -> Judged:
-        """Watch one step until there is something to do."""
-        step = self.steps[state.step]
+    def judge_now(self, state: State) -> Judged:
+        """What a controller would make of a step at this moment; changes nothing."""
+        return self._watching(state)[0].look(state.order, self.clock())
+
+    def _watching(self, state: State) -> tuple[Watch, float]:
+        """A watch over a step, and how often it looks, in seconds."""
+        index = self._step_at(state.intended)
+        step = self.steps[index]
         started_s = self.clock() if state.entered_at is None else state.entered_at
         gate = Gate(self.policy, step, started_s=started_s)
-        watch = Watch(
-            gate,
-            self.source,
-            state,
-            home=self.home,
-            mirrored=step.shadow,
-            last=state.step + 1 == len(self.steps),
-        )
-        tick = min(LONGEST_TICK_SECONDS, gate.required().minimum_seconds / 5)
+        last = index + 1 == len(self.steps)
+        watch = Watch(gate, self.source, state, home=self.home, mirrored=step.shadow, last=last)
+        return watch, min(LONGEST_TICK_SECONDS, gate.required().minimum_seconds / 5)
+
+    def _watch(self, state: State) -> Judged:
+        """Watch one step until there is something to do."""
+        watch, tick = self._watching(state)
         action, finding = "hold", None
         while True:
             judged = watch.look(self._orders(state), self.clock())

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ferry.errors import TrafficError
+from ferry.errors import FerryError, GatewayError, TrafficError
 from ferry.traffic.cutover.controller import Controller, Told
 from ferry.traffic.cutover.observation import GatewayLogs
 from ferry.traffic.cutover.rollback import Rollback, roll_back
 from ferry.traffic.cutover.state import Alive, State, StateFile, Wanted
+from ferry.traffic.cutover.text import Status
 from ferry.traffic.cutover.warmth import Warmth, warmth_at_home
 from ferry.traffic.cutover.weights import GatewayWeights
 from ferry.traffic.gate.policy import CanaryPolicy
@@ -70,6 +71,38 @@ class Desk:
             verb=verb,
             told=told,
         )
+
+    def status(self) -> Status:
+        """Where it is: the state, the routes, Envoy, and what a gate makes of the step's requests so far.
+
+        Raises TrafficError for a damaged state, GatewayError for routes that cannot be read.
+        """
+        state = self.states.load()
+        routes = self.folder.read_routes()
+        candidate = "cloud" if state is None else state.candidate
+        try:
+            runs = self.admin.applied_version() == routes.version
+            envoy = "runs these routes" if runs else "runs other routes than the file's"
+        except GatewayError as error:
+            envoy = str(error)
+        return Status(
+            state=state,
+            controller_alive=self.alive.held_by_somebody(),
+            candidate=candidate,
+            candidate_percent=routes.weights.get(candidate, 0),
+            mirrored_percent=routes.mirror.percent if routes.mirror else 0,
+            envoy=envoy,
+            reason="" if state is None or state.ended or state.entered_at is None else self._gate_says(state),
+        )
+
+    def _gate_says(self, state: State) -> str:
+        try:
+            controller = self.controller(
+                Path(state.plan), Path(state.policy), baseline=state.baseline, candidate=state.candidate
+            )
+            return controller.judge_now(state).reason
+        except FerryError as error:
+            return f"the gate cannot be asked: {error}"
 
     def go_home(self, *, force: bool, why: str) -> Rollback:
         """`ferry rollback`: everything to the engine in the room, whatever a cutover moved."""
