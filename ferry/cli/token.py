@@ -107,8 +107,9 @@ def rotate_keys(
         str | None, typer.Option(metavar="ID", help="The new key is this one in KMS [default: a new file].")
     ] = None,
     compromised: Annotated[
-        bool, typer.Option("--compromised", help="The current key is in wrong hands: end it, and all its tokens, now.")
-    ] = False,
+        str | None,
+        typer.Option(metavar="KEY", help="The id of a key in wrong hands: end it, and all its tokens, now."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Do the next step of a rotation, if it is due: add a key, sign with it, drop the old one."""

@@ -92,12 +92,13 @@ class KeyRing(StateFile):
             return None
         return key.published_at + timedelta(seconds=settings.propagation)
 
-    def without_current(self) -> KeyRing:
-        """The current key is in wrong hands: gone at once, with the tokens that it signed. The next one takes over."""
-        return self._with(
-            key.model_copy(update={"state": "current"}) if key.state == "next" else key
-            for key in self.keys
-            if key.state != "current"
+    def without(self, kid: str) -> KeyRing:
+        """A key is in wrong hands: gone at once. Of the current one, the next takes over, if there is one."""
+        left = self._with(key for key in self.keys if key.kid != kid)
+        if left.in_state("current"):
+            return left
+        return left._with(
+            key.model_copy(update={"state": "current"}) if key.state == "next" else key for key in left.keys
         )
 
     def _with(self, keys: Any) -> KeyRing:

@@ -37,20 +37,22 @@ def rotate(
     *,
     now: Callable[[], datetime],
     kms_key: str | None = None,
-    compromised: bool = False,
+    compromised: str | None = None,
 ) -> Rotated:
     """Do what is due. `kms_key` is what a new rotation begins with; else a key is made in a file.
 
-    `compromised` ends the current key now, and every token that it signed. Raises TokenError, InvalidField,
-    UnreadableInput, UnwritableOutput.
+    `compromised` is the id of a key that is in wrong hands: it ends now, with every token that it signed, and nothing
+    else is done; of a key that has ended, nothing at all. Raises TokenError, InvalidField, UnreadableInput,
+    UnwritableOutput.
     """
     with folder.locked():
         settings = folder.settings()
         was = KeyRing.read(folder.keys_file)
         # What a killed call has noted, the gateway may not have seen.
         was = _publish(folder, was, now()) if was.keys else was
-        ring = was.without_current() if compromised else was.due(now(), settings)
-        if ring.in_state("current") is None or (was == ring and {key.state for key in ring.keys} == {"current"}):
+        ring = was.due(now(), settings) if compromised is None else was.without(compromised)
+        idle = compromised is None and was == ring and {key.state for key in ring.keys} == {"current"}
+        if idle or ring.in_state("current") is None:
             ring = ring.begin(_new_key(folder, settings, was, kms_key))
         elif kms_key is not None:
             raise InvalidField(f"no new key is due, so {kms_key} is not used; give --kms-key where a rotation begins")

@@ -142,6 +142,11 @@ class Gateway:
         self.issued.append(token)
         return token
 
+    def end_key(self) -> None:
+        """The key that signs is in wrong hands."""
+        stolen = KeyRing.read(self.folder.keys_file).current.kid
+        rotate(self.folder, now=lambda: datetime.now(UTC), compromised=stolen)
+
     @property
     def key(self) -> Jwk:
         """The private key that signs now."""

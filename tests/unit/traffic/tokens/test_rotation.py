@@ -149,19 +149,33 @@ def test_a_call_may_be_killed_before_any_write_and_called_again(
 
 def test_a_compromised_key_goes_at_once_and_a_new_one_signs(rotated: Call, folder: TokenFolder) -> None:
     stolen = rotated(0).ring.current.kid
-    done = rotated(10, compromised=True)
+    done = rotated(10, compromised=stolen)
     assert states(done.ring) == ["current"]
     assert done.ring.current.kid != stolen
     assert published(folder) == [done.ring.current.kid]
     assert files(folder) == {done.ring.current.kid}
 
 
+def test_a_key_that_was_ended_is_not_ended_twice(rotated: Call) -> None:
+    stolen = rotated(0).ring.current.kid
+    done = rotated(10, compromised=stolen)
+    again = rotated(20, compromised=stolen)
+    assert (again.ring, again.did) == (done.ring, ())
+
+
 def test_the_next_key_takes_over_from_a_compromised_one(rotated: Call) -> None:
-    rotated(0)
+    stolen = rotated(0).ring.current.kid
     waiting = rotated(10).ring.in_state("next")
     assert waiting is not None
-    done = rotated(20, compromised=True)
+    done = rotated(20, compromised=stolen)
     assert [(key.kid, key.state) for key in done.ring.keys] == [(waiting.kid, "current")]
+
+
+def test_a_compromised_key_that_signs_no_more_ends_alone(rotated: Call) -> None:
+    stolen = rotated(0).ring.current.kid
+    rotated(10)
+    current = rotated(70).ring.current
+    assert rotated(80, compromised=stolen).ring.keys == (current,)
 
 
 def test_a_rotation_can_change_the_algorithm(rotated: Call, folder: TokenFolder, tmp_path: Path) -> None:
