@@ -10,6 +10,6 @@ envoy_filters   the three filters that check all this
 folder          where it lies; `filters(gateway)` is what render writes
 """
 
-from ferry.traffic.tokens.folder import TokenFolder, filters
+from ferry.traffic.tokens.folder import TokenFolder
 
-__all__ = ["TokenFolder", "filters"]
+__all__ = ["TokenFolder"]

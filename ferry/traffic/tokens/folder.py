@@ -4,7 +4,7 @@
     state/tokens/keys.json    the keys, each with where it stands; nothing secret
     state/tokens/<kid>.pem    private keys, mode 0600; none for keys in KMS
     state/tokens/revoked.json
-    filters/*.yaml            made from all that, by `publish` and by `ferry render`
+    filters/*.yaml            made from all that by `publish`; as `ferry render` writes them, they let everybody in
 
 Whoever changes something holds the lock, and writes the state before the filters. A process that is killed in between
 leaves filters that are older than the state: the next one publishes first.
@@ -82,52 +82,40 @@ class TokenFolder:
             fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             yield
 
+    def filters(self) -> Mapping[Filter, str]:
+        """The three filters as they have to be. Raises TokenError without settings, or without a key to check with."""
+        settings = self.settings()
+        ring, revocations = KeyRing.read(self.keys_file), Revocations.read(self.revoked_file)
+        if not ring.keys:
+            raise TokenError(
+                f"{self.keys_file}: there is no key to check tokens with; make one with `ferry token rotate-keys`"
+            )
+        return {
+            "authentication": envoy_filters.authentication(
+                ring.jwks(),
+                issuer=settings.issuer,
+                audience=settings.audience,
+                max_lifetime_seconds=settings.max_lifetime_seconds,
+                clock_skew_seconds=settings.clock_skew_seconds,
+                forward=settings.load_balancer_checks,
+            ),
+            "revocation": envoy_filters.revocation(
+                (one.blocked() for one in revocations.revoked),
+                inference_paths=(*envoy_filters.INFERENCE_PATHS, *_stages(self.gateway)),
+            ),
+            "rate_limit": envoy_filters.rate_limit(settings.limit, settings.tenants),
+        }
+
     def publish(self, now: datetime) -> tuple[Filter, ...]:
         """Forget revocations that are over, and write the filters that have changed. Gives their names."""
         revocations = Revocations.read(self.revoked_file)
         if (left := revocations.pruned(now)) != revocations:
             left.write(self.revoked_file)
-        texts = filters(self.gateway.path)
+        texts = self.filters()
         changed = tuple(name for name, text in texts.items() if _text(self.gateway.filter_file(name)) != text)
         for name in changed:
             self.gateway.write_filter(name, texts[name])
         return changed
-
-
-def filters(gateway: Path) -> Mapping[Filter, str]:
-    """The three filters of a gateway's folder as they have to be: for everybody where it has no tokens.yaml.
-
-    Raises TokenError where it has settings, and no key yet: nobody could come in.
-    """
-    settings = TokenSettings.read(gateway)
-    if settings is None:
-        return {
-            "authentication": envoy_filters.authentication_for_everybody(),
-            "revocation": envoy_filters.revocation_for_everybody(),
-            "rate_limit": envoy_filters.rate_limit_for_everybody(),
-        }
-    folder = TokenFolder(GatewayFolder(gateway))
-    ring, revocations = KeyRing.read(folder.keys_file), Revocations.read(folder.revoked_file)
-    if not ring.keys:
-        raise TokenError(
-            f"{gateway / FILE_NAME}: asks for tokens, and there is no key to check them with; "
-            f"make one with `ferry token rotate-keys --gateway {gateway}`"
-        )
-    return {
-        "authentication": envoy_filters.authentication(
-            ring.jwks(),
-            issuer=settings.issuer,
-            audience=settings.audience,
-            max_lifetime_seconds=settings.max_lifetime_seconds,
-            clock_skew_seconds=settings.clock_skew_seconds,
-            forward=settings.load_balancer_checks,
-        ),
-        "revocation": envoy_filters.revocation(
-            (one.blocked() for one in revocations.revoked),
-            inference_paths=(*envoy_filters.INFERENCE_PATHS, *_stages(folder.gateway)),
-        ),
-        "rate_limit": envoy_filters.rate_limit(settings.limit, settings.tenants),
-    }
 
 
 def _stages(gateway: GatewayFolder) -> tuple[str, ...]:

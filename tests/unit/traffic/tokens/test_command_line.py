@@ -14,7 +14,7 @@ from ferry import ledger
 from ferry.cli import app
 from ferry.errors import InvalidField, TokenError
 from ferry.traffic.gateway import Routes, Stage
-from ferry.traffic.tokens import TokenFolder, filters
+from ferry.traffic.tokens import TokenFolder
 from tests.unit.traffic.tokens.conftest import with_settings
 
 
@@ -102,18 +102,18 @@ def test_a_stage_takes_the_same_tokens(folder: TokenFolder) -> None:
     stages = (Stage(prefix="/decode", cluster="decoder"),)
     folder.gateway.routes_file.parent.mkdir()
     folder.gateway.routes_file.write_text(Routes(weights={"local": 100, "cloud": 0}, stages=stages).dump())
-    text = filters(folder.gateway.path)["revocation"]
+    text = folder.filters()["revocation"]
     assert '"exact": "/decode"' in text
     assert '"prefix": "/decode/"' in text
 
 
-def test_without_settings_the_gateway_asks_nobody_and_no_token_is_issued(tmp_path: Path) -> None:
+def test_without_settings_nothing_is_issued_or_changed(tmp_path: Path) -> None:
     (tmp_path / "envoy.yaml").write_text("")
     folder = TokenFolder.at(tmp_path)
-    assert "local_jwks" not in filters(tmp_path)["authentication"]
     for arguments in (("rotate-keys",), ("publish",), ("issue", "--tenant", "acme", "--subject", "bob")):
         with pytest.raises(TokenError, match=r"tokens.yaml: is missing; write issuer and audience into it"):
             run(folder, *arguments)
+    assert not (tmp_path / "filters").exists()
 
 
 def test_a_folder_that_is_no_gateway_is_refused(tmp_path: Path) -> None:

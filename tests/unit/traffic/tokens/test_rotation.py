@@ -13,7 +13,6 @@ import pytest
 from ferry.errors import InvalidField, TokenError
 from ferry.traffic.gateway import GatewayFolder
 from ferry.traffic.tokens import TokenFolder
-from ferry.traffic.tokens import folder as folder_module
 from ferry.traffic.tokens.keys import KeyRing
 from ferry.traffic.tokens.rotation import Rotated, rotate
 from tests.unit.traffic.tokens.conftest import START, with_settings
@@ -197,5 +196,5 @@ def test_a_kms_key_that_no_rotation_needs_is_refused(rotated: Call) -> None:
 
 
 def test_settings_without_a_key_let_nobody_in_by_accident(folder: TokenFolder) -> None:
-    with pytest.raises(TokenError, match="asks for tokens, and there is no key to check them with"):
-        folder_module.filters(folder.gateway.path)
+    with pytest.raises(TokenError, match="there is no key to check tokens with"):
+        folder.filters()
