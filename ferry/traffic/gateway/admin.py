@@ -8,6 +8,7 @@ import re
 import time
 import urllib.parse
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ferry.traffic.gateway.routes import FAIL_OVER, NAME, Routes
 RDS = f"http.{NAME}.rds.{NAME}"
 ECDS = "extension_config_discovery.http_filter"
 POLL_SECONDS = 0.02
+LOG_SECONDS = 2.0
 COUNTERS = {
     "requests": ("upstream_rq_total",),
     "errors_5xx": ("upstream_rq_5xx",),
@@ -45,6 +47,16 @@ class ClusterCounters:
     """By health checks and outlier detection."""
     ejected: int
     """By outlier detection."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A moment in the life of an Envoy."""
+
+    refused: int
+    """Routes files that it had refused or could not read since it started."""
+    log_bytes: int
+    """How long its log was."""
 
 
 @dataclass(frozen=True)
@@ -83,23 +95,26 @@ class Admin:
         counters = self.stats(rf"^{re.escape(RDS)}\.update_(rejected|failure)$")
         return sum(counters.values())
 
-    def wait_applied(self, routes: Routes, timeout_seconds: float = 10.0, *, refused_before: int | None = None) -> None:
-        """Wait until it runs these routes.
+    def mark(self) -> Mark:
+        """What it had refused before a file is written: `wait_applied` then knows a refusal of that file at once."""
+        return Mark(self.refused(), self._log_bytes())
 
-        `refused_before` is what `refused` gave before the file was written: with it, a refusal is known at once.
+    def wait_applied(self, routes: Routes, timeout_seconds: float = 10.0, *, since: Mark | None = None) -> None:
+        """Wait until it runs these routes. `since`: a mark from before they were written.
+
         Raises GatewayError: refused, with Envoy's reason; or not taken in time.
         """
         end = time.monotonic() + timeout_seconds
-        before = self.refused() if refused_before is None else refused_before
+        since = since or self.mark()
         while self.applied_version() != routes.version:
-            if self.refused() > before:
+            if self.refused() > since.refused:
                 raise GatewayError(
-                    f"{self.url}: refused the routes {routes.version}: {self._reason()}; traffic stays as it was"
+                    f"{self.url}: refused the routes {routes.version}: {self._reason(since)}; traffic stays as it was"
                 )
             if time.monotonic() > end:
                 raise GatewayError(
                     f"{self.url}: did not take the routes {routes.version} within {timeout_seconds:g} s "
-                    f"({before} refused since it started{self._last()}); traffic stays as it was"
+                    f"({since.refused} refused since it started, see its log); traffic stays as it was"
                 )
             time.sleep(POLL_SECONDS)
 
@@ -151,18 +166,20 @@ class Admin:
         configs = dump.get("configs", [])
         return configs[0] if configs else {}
 
-    def _last(self) -> str:
-        reason = self._reason()
-        return f", the last: {reason}" if reason else ""
+    def _reason(self, since: Mark) -> str:
+        """What it said of the first file that it did not take after the mark."""
+        # Envoy counts a refusal before it has written the line.
+        end = time.monotonic() + LOG_SECONDS
+        while self.log and time.monotonic() < end:
+            with suppress(OSError), self.log.open("rb") as log:
+                log.seek(since.log_bytes)
+                if said := re.search(rb"Filesystem config update (?:rejected|failure): (.*)\n", log.read()):
+                    return said[1].decode(errors="replace").strip()
+            time.sleep(POLL_SECONDS)
+        return "its log says why"
 
-    def _reason(self) -> str:
-        """The end of the last line in which Envoy says that it did not take a file; empty: there is none."""
-        try:
-            tail = self.log.read_bytes()[-65536:].decode(errors="replace") if self.log else ""
-        except OSError:
-            return ""
-        said = re.findall(r"Filesystem config update (?:rejected|failure): (.*)", tail)
-        return said[-1].strip() if said else ""
+    def _log_bytes(self) -> int:
+        return self.log.stat().st_size if self.log and self.log.exists() else 0
 
     def _ask(self, path: str, method: str = "GET") -> str:
         # Not urllib: it would ask a proxy that the environment names.

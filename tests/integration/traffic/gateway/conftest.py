@@ -70,10 +70,10 @@ def wait_applied() -> Callable[..., str]:
 
     def run(gateway: Gateway, **changes: object) -> str:
         routes = replace(gateway.folder.read_routes(), **changes)
-        before = gateway.admin.refused()
+        before = gateway.admin.mark()
         replace_whole(gateway.folder.routes_file, routes.dump())
         with pytest.raises(GatewayError) as refused:
-            gateway.admin.wait_applied(routes, 20, refused_before=before)
+            gateway.admin.wait_applied(routes, 20, since=before)
         return str(refused.value)
 
     return run
