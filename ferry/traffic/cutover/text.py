@@ -14,7 +14,8 @@ from ferry.traffic.cutover.state import State
 
 LAST_STEP = (
     "All traffic goes to {candidate}, and still through the gateway in this room, which stays a single point of "
-    "failure. Bringing the gateway itself to the cloud is a separate step: run the same folder there, then let DNS point to it. "
+    "failure. Bringing the gateway itself to the cloud is a separate step: run the same folder there, then let DNS point "
+    "to it. "
     "`ferry rollback` is the way back from here."
 )
 

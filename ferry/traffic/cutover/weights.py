@@ -12,6 +12,7 @@ from typing import Protocol
 from ferry.errors import GatewayError
 from ferry.traffic.cutover.state import Division
 from ferry.traffic.gateway import Admin, GatewayFolder, Mirror, Routes
+from ferry.traffic.gateway.admin import Mark
 
 APPLY_SECONDS = 15.0
 """Envoy takes new routes within 1 s; one that was killed is back under its supervisor within seconds."""
@@ -101,33 +102,33 @@ class GatewayWeights:
 
     def set(self, division: Division, *, before: Division, fence: int) -> None:
         """One rename, then Envoy is asked until it says that it runs these routes."""
-        refused = self._refused()
+        since = self._mark()
         written = self._write(division, fence)
         try:
-            self._wait(written, refused)
+            self._wait(written, since)
         except GatewayError:
             # Envoy runs the old routes; the file has to say the same, or the next start of Envoy would move traffic.
             self._write(before, fence)
             raise
 
-    def _wait(self, written: Routes, refused: int | None) -> None:
+    def _wait(self, written: Routes, since: Mark | None) -> None:
         until = time.monotonic() + self.apply_seconds
         while True:
             left = until - time.monotonic()
             try:
-                self.admin.wait_applied(written, max(left, 0), refused_before=refused)
+                self.admin.wait_applied(written, max(left, 0), since=since)
             except GatewayError:
                 # Of an Envoy that was killed, the supervisor starts the next one, which reads the new file.
                 if left <= 0 or self.admin.ready():
                     raise
-                refused = None
+                since = None
                 time.sleep(POLL_SECONDS)
             else:
                 return
 
-    def _refused(self) -> int | None:
+    def _mark(self) -> Mark | None:
         try:
-            return self.admin.refused()
+            return self.admin.mark()
         except GatewayError:
             return None
 

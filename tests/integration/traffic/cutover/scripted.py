@@ -1,0 +1,31 @@
+"""`ferry …` with a gate that looks at the clock alone: it advances after a step's `minimum_seconds`.
+
+For tests of what a controller does, whatever the gate decides from: python -m tests.integration.traffic.cutover.scripted
+"""
+
+from __future__ import annotations
+
+from ferry.traffic.cutover import controller
+from ferry.traffic.gate.decision import Decision, Required
+from ferry.traffic.gate.policy import CanaryPolicy, Step
+
+
+class Clockwork:
+    def __init__(self, policy: CanaryPolicy, step: Step, *, started_s: float = 0.0) -> None:
+        self.seconds = step.minimum_seconds or 0.1
+        self.started_s = started_s
+
+    def required(self) -> Required:
+        return Required(baseline=1, candidate=1, minimum_seconds=self.seconds, candidate_share=1.0)
+
+    def observe(self, baseline: object, candidate: object, at_s: float, **_: object) -> Decision:
+        over = at_s - self.started_s >= self.seconds
+        return Decision(action="advance" if over else "hold", reason="by the clock", figures={})
+
+
+controller.Gate = Clockwork  # type: ignore[assignment,misc]
+
+if __name__ == "__main__":
+    from ferry.cli import main
+
+    main()
