@@ -103,7 +103,7 @@ def log_lines(count: int) -> Iterator[str]:
 
 
 def make(folder: Path, count: int) -> list[Path]:
-    """Chain so many lines, in objects of five seconds at 1,000 requests a second, and write the public key."""
+    """Chain so many lines, in objects of about 7,000, and write the public key."""
     key = Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     (folder / "public.pem").write_bytes(public)

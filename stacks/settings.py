@@ -225,6 +225,7 @@ class SiteIdentitySettings(Section):
         min_length=1, description="common names (CN) of the certificates that may push, each in full"
     )
     models: list[ModelName] = Field(min_length=1, description="the models that they may push and promote")
+    gateways: list[Slug] = Field(default=[], description="gateways whose request log they may ship into the archive")
     session_seconds: int = Field(default=3600, ge=900, le=43200, description="a long push renews its credentials")
 
 
