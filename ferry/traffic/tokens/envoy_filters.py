@@ -61,13 +61,15 @@ def authentication(
     max_lifetime_seconds: int,
     clock_skew_seconds: int = CLOCK_SKEW_SECONDS,
     forward: bool = False,
+    user_header: str | None = None,
 ) -> str:
     """Only requests with a token that a key of `jwks` signed. Each key in it names its one algorithm.
 
     `forward` leaves the header in the request, for a load balancer that checks the token again. A token that lives
-    longer than `max_lifetime_seconds` is refused, whoever signed it.
+    longer than `max_lifetime_seconds` is refused, whoever signed it. `user_header` takes the token's subject, whatever
+    the client wrote into it, and the route is chosen anew: by it, a user stays with one engine.
     """
-    provider = {
+    provider: dict[str, Any] = {
         "issuer": issuer,
         "audiences": [audience],
         "local_jwks": {"inline_string": json.dumps(jwks, sort_keys=True)},
@@ -81,6 +83,9 @@ def authentication(
         # Checking a signature is a third of what a request costs here. Times are checked again, and a reload forgets.
         "jwt_cache_config": {"jwt_cache_size": CACHED_TOKENS},
     }
+    if user_header:
+        provider["claim_to_headers"] = [{"header_name": user_header, "claim_name": "sub"}]
+        provider["clear_route_cache"] = True
     # No token has this issuer, so whatever stands in the header is refused; and none at all is "missing".
     refused = provider | {"issuer": "ferry:more-or-less-than-one-token"}
     one_token = {"name": "authorization", "string_match": {"safe_regex": {"regex": _one_bearer(jwks)}}}

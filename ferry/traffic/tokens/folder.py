@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ferry.errors import InvalidField, TokenError
-from ferry.traffic.gateway import GatewayFolder
+from ferry.traffic.gateway import GatewayFolder, Routes
 from ferry.traffic.gateway.folder import Filter
 from ferry.traffic.tokens import envoy_filters
 from ferry.traffic.tokens.keys import KeyRing
@@ -84,7 +84,7 @@ class TokenFolder:
 
     def filters(self) -> Mapping[Filter, str]:
         """The three filters as they have to be. Raises TokenError without settings, or without a key to check with."""
-        settings = self.settings()
+        settings, routes = self.settings(), _routes(self.gateway)
         ring, revocations = KeyRing.read(self.keys_file), Revocations.read(self.revoked_file)
         if not ring.keys:
             raise TokenError(
@@ -98,10 +98,11 @@ class TokenFolder:
                 max_lifetime_seconds=settings.max_lifetime_seconds,
                 clock_skew_seconds=settings.clock_skew_seconds,
                 forward=settings.load_balancer_checks,
+                user_header=routes.user_header if routes else None,
             ),
             "revocation": envoy_filters.revocation(
                 (one.blocked() for one in revocations.revoked),
-                inference_paths=(*envoy_filters.INFERENCE_PATHS, *_stages(self.gateway)),
+                inference_paths=(*envoy_filters.INFERENCE_PATHS, *_stages(routes)),
             ),
             "rate_limit": envoy_filters.rate_limit(settings.limit, settings.tenants),
         }
@@ -118,11 +119,13 @@ class TokenFolder:
         return changed
 
 
-def _stages(gateway: GatewayFolder) -> tuple[str, ...]:
+def _routes(gateway: GatewayFolder) -> Routes | None:
+    return gateway.read_routes() if gateway.routes_file.is_file() else None
+
+
+def _stages(routes: Routes | None) -> tuple[str, ...]:
     """Paths of services before or behind the engine: they take the same tokens."""
-    if not gateway.routes_file.is_file():
-        return ()
-    return tuple(stage.prefix for stage in gateway.read_routes().stages)
+    return tuple(stage.prefix for stage in routes.stages) if routes else ()
 
 
 def _text(path: Path) -> str | None:

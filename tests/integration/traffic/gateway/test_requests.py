@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey
 
 from ferry.traffic.gateway import Mirror
 from ferry.traffic.gateway.folder import replace_whole
+from ferry.traffic.tokens import envoy_filters
 from tests.gateways import DOMAIN, Site, wait_until
 
 CHAT = "/v1/chat/completions"
@@ -135,6 +139,39 @@ def test_a_user_stays_with_one_engine(site: Site) -> None:
     served = {user: site.gateway.served_by(4, x_user=f"user-{user}") for user in range(12)}
     assert all(len(engines) == 1 for engines in served.values())
     assert {engine for engines in served.values() for engine in engines} == {"local", "cloud"}
+
+
+def test_with_tokens_a_user_is_the_tokens_subject_whatever_the_client_says(site: Site) -> None:
+    key = ECKey.generate_key("P-256", {"kid": "one", "alg": "ES256", "use": "sig"})
+    jwks = {"keys": [key.as_dict(private=False)]}
+    now = int(time.time())
+    claims = {"iss": "i", "aud": "a", "jti": "1", "tenant": "acme", "iat": now, "nbf": now, "exp": now + 600}
+    everybody = site.gateway.folder.filter_file("authentication").read_text()
+    loaded = site.gateway.admin.filters()["authentication"]
+    checked = envoy_filters.authentication(
+        jwks, issuer="i", audience="a", max_lifetime_seconds=3600, user_header="x-user"
+    )
+    site.gateway.route(weights={"local": 50, "cloud": 50}, user_header="x-user")
+    site.gateway.folder.write_filter("authentication", checked)
+    try:
+        wait_until(lambda: site.gateway.admin.filters()["authentication"] != loaded)
+        served = []
+        for user in range(12):
+            token = jwt.encode({"alg": "ES256", "kid": "one"}, claims | {"sub": f"user-{user}"}, key)
+            said = [site.gateway.post(authorization=f"Bearer {token}", x_user=f"other-{at}").name for at in range(4)]
+            served.append(set(said))
+        assert all(len(engines) == 1 for engines in served)
+        assert set.union(*served) == {"local", "cloud"}
+        assert {request["x-user"] for request in site.local.requests + site.cloud.requests} == {
+            f"user-{user}" for user in range(12)
+        }
+        line = site.lines(48)[0]
+        assert (line["tenant"], line["subject"], line["token_id"]) == ("acme", "user-0", "1")
+        assert token not in site.gateway.folder.access_log.read_text()
+    finally:
+        loaded = site.gateway.admin.filters()["authentication"]
+        site.gateway.folder.write_filter("authentication", everybody)
+        wait_until(lambda: site.gateway.admin.filters()["authentication"] != loaded)
 
 
 def test_the_cloud_sees_its_own_name_and_the_version_that_was_asked_for(site: Site) -> None:
