@@ -26,7 +26,7 @@ SERVING_SECONDS = 30.0
 """Envoy needs some tenths of a second; a machine that is busy, seconds."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Site:
     """What runs, up as long as the context that gave it."""
 
@@ -35,6 +35,8 @@ class Site:
     cloud: StubEngine
     events: queue.SimpleQueue[Event | GatewayError]
     """What the supervisor says of Envoy, after its first start."""
+    envoy_pid: int = 0
+    """Of the Envoy that served last."""
 
     @property
     def url(self) -> str:
@@ -106,6 +108,8 @@ def next_event(site: Site, what: str) -> Event:
             raise GatewayError(f"{site.folder.path}: Envoy was not {what} within {SERVING_SECONDS:g} s") from None
         if isinstance(event, GatewayError):
             raise event
+        if event.what == "serving":
+            site.envoy_pid = event.pid
         if event.what == what:
             return event
 
