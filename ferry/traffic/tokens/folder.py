@@ -7,7 +7,7 @@
     filters/*.yaml            made from all that by `publish`; as `ferry render` writes them, they let everybody in
 
 Whoever changes something holds the lock, and writes the state before the filters. A process that is killed in between
-leaves filters that are older than the state: the next one publishes first.
+leaves filters that are older than the state, and the next one publishes what it left.
 """
 
 from __future__ import annotations

@@ -48,8 +48,6 @@ def rotate(
     with folder.locked():
         settings = folder.settings()
         was = KeyRing.read(folder.keys_file)
-        # What a killed call has noted, the gateway may not have seen.
-        was = _publish(folder, was, now()) if was.keys else was
         ring = was.due(now(), settings) if compromised is None else was.without(compromised)
         idle = compromised is None and was == ring and {key.state for key in ring.keys} == {"current"}
         if idle or ring.in_state("current") is None:
@@ -57,18 +55,12 @@ def rotate(
         elif kms_key is not None:
             raise InvalidField(f"no new key is due, so {kms_key} is not used; give --kms-key where a rotation begins")
         ring.write(folder.keys_file)
-        ring = _publish(folder, ring, now())
+        # A key that a killed call has noted and not published counts as published from here on, and no earlier.
+        folder.publish(now())
+        ring = ring.published(now())
+        ring.write(folder.keys_file)
         _remove_unused(folder, ring)
         return Rotated(ring, tuple(_differences(was, ring)), _next_at(ring, settings))
-
-
-def _publish(folder: TokenFolder, ring: KeyRing, now: datetime) -> KeyRing:
-    """Let the gateway have the keys, and only then note since when it has them."""
-    folder.publish(now)
-    published = ring.published(now)
-    if published != ring:
-        published.write(folder.keys_file)
-    return published
 
 
 def _new_key(folder: TokenFolder, settings: TokenSettings, ring: KeyRing, kms_key: str | None) -> Key:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
@@ -16,7 +18,7 @@ from joserfc.jwk import KeySet
 from ferry.errors import InputError, InvalidField, TokenError, UnreadableInput
 from ferry.rehearsal.account import EmbeddedAccount
 from ferry.rehearsal.environment import variables
-from ferry.traffic.tokens import TokenFolder
+from ferry.traffic.tokens import TokenFolder, signing
 from ferry.traffic.tokens.issue import issue, revoke, token_id
 from ferry.traffic.tokens.keys import KeyRing
 from ferry.traffic.tokens.revocations import Revocations
@@ -82,6 +84,26 @@ def test_a_token_is_signed_by_the_current_key_while_the_next_one_waits(rotated: 
     assert verified(folder, issue(folder, tenant="a", subject="b", now=START).token)[0]["kid"] == old
     new = rotated(70).ring.current.kid
     assert verified(folder, issue(folder, tenant="a", subject="b", now=START).token)[0]["kid"] == new != old
+
+
+def test_no_rotation_can_retire_a_key_while_it_signs(
+    rotated: Call, folder: TokenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotated(0)
+    real, refused = signing.load, []
+
+    def load(*arguments: Any) -> signing.SigningKey:
+        with (folder.path / "lock").open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                refused.append("rotation")
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # others may sign meanwhile
+        return real(*arguments)
+
+    monkeypatch.setattr(signing, "load", load)
+    issue(folder, tenant="a", subject="b", now=START)
+    assert refused == ["rotation"]
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o610])
