@@ -128,7 +128,7 @@ class Attack:
             count += 1
             milliseconds[kind].append(answer["latency"] / 1e6)
             body = base64.b64decode(answer["body"] or "")
-            if answer["code"] == 200 and ("EOF" in answer["error"] or not _whole(kind, body)):
+            if answer["error"].endswith("unexpected EOF") or (answer["code"] == 200 and not _whole(kind, body)):
                 truncated += 1
             elif answer["code"] != 200 or answer["error"]:
                 failed += 1

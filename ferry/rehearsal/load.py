@@ -41,7 +41,7 @@ class Answer:
 
 
 class Load:
-    """Sends requests from its context's start until `stop`, or the context's end; each third asks for a stream.
+    """Sends requests from its context's start until `stop`, or the context's end, one at least; each third as a stream.
 
     `headers` is called for each request: tokens expire. `answers` grows in the order in which requests end.
     """
@@ -85,12 +85,14 @@ class Load:
         began = loop.time()
         under_way: set[asyncio.Task[None]] = set()
         number = 0
-        while not self._ended.is_set():
+        while True:
             await asyncio.sleep(max(0.0, began + number * self._interval_s - loop.time()))
             task = loop.create_task(self._ask(number, began))
             under_way.add(task)
             task.add_done_callback(under_way.discard)
             number += 1
+            if self._ended.is_set():
+                break
         if under_way:
             await asyncio.gather(*under_way)
         for connection in self._idle:
