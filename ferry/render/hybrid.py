@@ -157,7 +157,7 @@ def gateway_files(
     """The gateway's folder: path below `local/` to content. `engine`: the kind that runs at home."""
     divided = routes(settings, present)
     values = _gateway_values(settings, addresses, divided, site, engine)
-    names = ("gateway/envoy.yaml", "gateway/ferry-gateway.service")
+    names = ("gateway/envoy.yaml", "gateway/ferry-gateway.service", "gateway/ferry-audit.service")
     return {name: render(f"hybrid/local/{name}.j2", **values) for name in names} | {
         "gateway/routes/routes.yaml": divided.dump(),
         "gateway/filters/authentication.yaml": envoy_filters.authentication_for_everybody(),

@@ -29,6 +29,7 @@ from tests.plans import config, make_plan, write_plan
 LOCAL = [
     "README.md",
     "gateway/envoy.yaml",
+    "gateway/ferry-audit.service",
     "gateway/ferry-gateway.service",
     "gateway/filters/authentication.yaml",
     "gateway/filters/rate_limit.yaml",
