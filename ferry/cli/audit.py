@@ -29,10 +29,10 @@ Ledger = Annotated[
 
 @audit.command()
 def ship(
-    folder: GatewayFolder = Path(),
     bucket: Annotated[
         str, typer.Option("--bucket", envvar="FERRY_AUDIT_BUCKET", help="`pulumi stack output audit_bucket`.")
-    ] = "",
+    ],
+    folder: GatewayFolder = Path(),
     instance: Annotated[str, typer.Option(metavar="NAME", help="The gateway's name in the archive.")] = "home",
     signing_key: SigningKey = None,
     kms_key: KmsKey = None,
@@ -54,8 +54,6 @@ def ship(
     from ferry.traffic.audit.status import status as look
     from ferry.traffic.audit.text import describe_status
 
-    if not bucket:
-        raise InvalidField("no bucket: name the archive's with --bucket, `pulumi stack output audit_bucket`")
     signer, gateway = load_signer(signing_key, kms_key), _gateway(folder, instance, ledger)
     identity = Identity(signer, key_id(signer.public_key), TrustedKeys([signer.public_key]))
     stop = threading.Event()
@@ -100,6 +98,8 @@ def verify(
     from ferry.traffic.audit.text import describe
 
     begin, end = _moment(since, "--from"), _moment(until, "--to")
+    if begin is not None and end is not None and begin > end:
+        raise InvalidField(f"--from {since} is after --to {until}; exchange them")
     bucket, _, prefix = place.removeprefix("s3://").partition("/")
     remote = place.startswith("s3://")
     if account and not remote:

@@ -106,11 +106,16 @@ class Shipper:
         self._unsure = self._finished = False
 
     def __enter__(self) -> Shipper:
-        self.spool.lock()
         try:
+            self.spool.lock()
             self._recover("chainer starts")
-        except BaseException:
+        except BaseException as error:
             self.spool.unlock()
+            if isinstance(error, OSError):
+                what = f"{error.filename or self._gateway.state}: {error.strerror}"
+                raise AuditError(
+                    f"{what}; let this user read the gateway's log and write {self.spool.folder}"
+                ) from error
             raise
         return self
 

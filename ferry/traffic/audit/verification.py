@@ -189,8 +189,8 @@ class Part:
         """A fault where the chain ends before `until`, and no head says that it was meant to."""
         if until is None or self.chain.fault is not None:
             return
-        name = self._names[-1]
-        sealed = parse(last_line(self._place.end(name)), name)
+        name = (self.chain.looked_at or self._names)[-1]
+        sealed = self._last or parse(last_line(self._place.end(name)), name)
         if moment(sealed.head) < until and not sealed.head.stopped:
             what = (
                 f"is not there: the last head was sealed at {sealed.head.sealed_at}, before {until.isoformat()}; what "

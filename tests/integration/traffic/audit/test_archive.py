@@ -113,7 +113,7 @@ def ferry(account: EmbeddedAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def run(*arguments: str, code: int = 0) -> Any:
         result = CliRunner().invoke(app, ["audit", *arguments, "--json"])
         assert result.exit_code == code, (result.output, result.exception)
-        return json.loads(result.stdout) if result.stdout else str(result.exception)
+        return json.loads(result.stdout) if code in (0, 3) else str(result.exception)
 
     return run
 
@@ -148,9 +148,11 @@ def test_a_person_ships_looks_and_verifies(world: World, client: Any, ferry: Cal
 
 def test_wrong_words_are_refused_with_a_remedy(world: World, ferry: Callable[..., Any]) -> None:
     folder, trust = str(world.path), str(world.path / "public.pem")
-    assert "name the archive's with --bucket" in ferry("ship", folder, code=1)
+    ferry("ship", folder, code=2)  # no bucket
     assert "has no envoy.yaml" in ferry("status", str(world.path / "logs"), code=1)
     assert "'tomorrow' is no time" in ferry("verify", folder, "--key", trust, "--to", "tomorrow", code=1)
+    backwards = ("--from", "2026-11-02", "--to", "2026-11-01")
+    assert "exchange them" in ferry("verify", folder, "--key", trust, *backwards, code=1)
     assert "name s3://BUCKET" in ferry("verify", folder, "--key", trust, "--account", code=1)
 
 

@@ -142,6 +142,20 @@ def test_a_digest_that_was_altered_moved_or_removed_is_named(delivered: Delivere
     assert "later ones are missing" in delivered.faults()[0]
 
 
+def test_a_digest_replaced_by_another_of_the_same_key_is_named(delivered: Delivered) -> None:
+    second = delivered.digests[1]
+    body = gzip.decompress(delivered.client.get_object(Bucket=BUCKET, Key=second)["Body"].read())
+    digest = json.loads(body) | {"logFiles": []}
+    body = json.dumps(digest).encode()
+    signed = (
+        f"{digest['digestEndTime']}\n{BUCKET}/{second}\n{hashlib.sha256(body).hexdigest()}\n"
+        f"{digest['previousDigestSignature']}"
+    )
+    signature = delivered.key.sign(signed.encode(), PKCS1v15(), SHA256()).hex()
+    delivered.client.put_object(Bucket=BUCKET, Key=second, Body=gzip.compress(body), Metadata={"signature": signature})
+    assert delivered.faults() == [f"{second}: the digest after it names another signature: this one was replaced"]
+
+
 def test_a_time_without_digests_is_no_proof(delivered: Delivered) -> None:
     for name in delivered.digests:
         delivered.client.delete_object(Bucket=BUCKET, Key=name)

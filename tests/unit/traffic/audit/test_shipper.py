@@ -14,6 +14,7 @@ import pytest
 
 from ferry import ledger
 from ferry.errors import AuditError, InvalidField, Untrusted
+from ferry.traffic.audit.access_log import AccessLog
 from ferry.traffic.audit.place import Folder
 from ferry.traffic.audit.shipper import SEAL_AFTER_S, run
 from ferry.traffic.audit.verification import Chain, verify
@@ -61,7 +62,7 @@ def test_an_object_goes_out_eight_seconds_after_its_first_line_and_not_before(wo
 def test_an_object_goes_out_at_once_when_it_is_full(world: World) -> None:
     world.write(50)
     with world.shipper(most_lines=20) as running:
-        running.log._chunk_bytes = 100
+        running.log = AccessLog(world.log, chunk_bytes=100)
         while running.step():
             pass
     assert len(world.archive.puts) == 2
@@ -220,6 +221,25 @@ def test_a_log_rotated_twice_while_the_chainer_was_down_is_read_in_its_order(wor
     assert again[0]["lines_read_again"] == 9
 
 
+def test_a_log_longer_than_a_read_is_read_to_its_end_before_the_next(world: World) -> None:
+    world.write(20)
+    world.rotate()
+    world.write(20)
+    with world.shipper() as running:
+        running.log = AccessLog(world.log, chunk_bytes=100)
+        running.finish()
+    assert checked(world).events["log rotated"] == 2
+
+
+def test_while_a_log_is_being_copied_the_log_itself_is_read(world: World) -> None:
+    world.write(5)
+    world.ship()
+    (world.log.parent / "access.jsonl.1").write_bytes(world.log.read_bytes()[:100])
+    world.write(2)
+    world.ship()
+    assert checked(world).gaps == []
+
+
 def test_a_log_that_is_copied_and_truncated_is_read_on(world: World) -> None:
     world.write(5)
     world.ship()
@@ -296,6 +316,12 @@ def test_an_end_that_nobody_noted_is_a_gap(world: World) -> None:
     world.note("started")
     world.ship()
     assert "nobody noted how" in checked(world).gaps[0]
+
+
+def test_a_folder_that_cannot_be_written_is_named(world: World) -> None:
+    world.path.joinpath("state").write_text("")
+    with pytest.raises(AuditError, match="let this user read the gateway's log and write"):
+        world.ship()
 
 
 def test_only_one_chainer_runs(world: World) -> None:

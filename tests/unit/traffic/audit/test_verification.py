@@ -158,6 +158,8 @@ def test_a_range_is_proven_by_the_heads_around_it(archived: World) -> None:
     since, until = START + timedelta(seconds=15), START + timedelta(seconds=25)
     (chain,) = verify(Memory(archived.archive.objects), TRUSTED, since=since, until=until)
     assert (chain.first, chain.proven, chain.objects, chain.fault) == (8, 19, 2, None)
+    later = {**archived.archive.objects, LAST: archived.archive.objects[LAST][:-9]}
+    assert fault_of(later, until=until) is None  # what comes after is not asked for
     objects = {key: content for key, content in archived.archive.objects.items() if key != SECOND}
     assert str(fault_of(objects, since=since, until=until)).startswith(f"{THIRD}:1: sequence 8: is missing, up to 13")
 
@@ -228,4 +230,3 @@ def test_every_single_bit_of_an_object_counts(world: World) -> None:
         for bit in range(8) if at % 7 == 0 else [5 * at % 8]:
             changed = content[:at] + bytes([content[at] ^ (1 << bit)]) + content[at + 1 :]
             assert fault_of({key: changed}) is not None, (at, bit)
-
