@@ -38,6 +38,7 @@ from typing import Any
 
 from ferry.errors import FerryError
 from ferry.rehearsal.crossing.site import Site, next_event, serving
+from ferry.rehearsal.stub_engine.counts import COPY
 from ferry.rehearsal.stub_engine.port import bound
 from ferry.render.stack_file import StackFile
 from ferry.traffic import requests
@@ -317,9 +318,11 @@ def cutover(site: Site, folder: Path, options: argparse.Namespace) -> dict[str, 
 
 
 def _arrived(journal: Path) -> list[str]:
-    """The ids of the requests that came to an engine, the gateway's copies apart."""
+    """The ids of clients' requests: no copies of the gateway, and not what asks an engine whether it is warm."""
     lines = (line.split("\t") for line in journal.read_text(encoding="utf-8").splitlines())
-    return [request_id for request_id, what in lines if what == "arrived"]
+    return [
+        request_id for request_id, what in lines if request_id and what == "arrived" and not request_id.endswith(COPY)
+    ]
 
 
 def releases(site: Site, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -385,6 +388,7 @@ def main() -> None:
         behaviour: Mapping[str, Any] = STEADY if part in ("added", "cutover") else {}
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
+            (folder / "plan.yaml").touch()
             try:
                 with serving(folder, settings, home=behaviour, cloud=behaviour, journals=True) as site:
                     results[part] = MEASURES[part](site, folder, options)
