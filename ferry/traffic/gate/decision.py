@@ -25,10 +25,13 @@ class Required:
 
     baseline: int
     candidate: int
+    baseline_latencies: int
+    """Of these, how many of each latency that is waited for."""
+    candidate_latencies: int
     minimum_seconds: float
     candidate_share: float
     """Of all requests that clients send, those that also, or instead, go to the candidate."""
 
     def seconds(self, requests_per_second: float) -> float:
-        """How long the step lasts at this rate of all requests."""
+        """How long the step lasts at this rate of all requests, if enough of them have each latency."""
         return max(self.minimum_seconds, self.candidate / (requests_per_second * self.candidate_share))
