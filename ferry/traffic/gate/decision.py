@@ -25,9 +25,9 @@ class Required:
 
     baseline: int
     candidate: int
-    baseline_latencies: int
-    """Of these, how many of each latency that is waited for."""
-    candidate_latencies: int
+    baseline_latencies: int = 1
+    """Of these, how many have to have each latency that is waited for."""
+    candidate_latencies: int = 1
     minimum_seconds: float
     candidate_share: float
     """Of all requests that clients send, those that also, or instead, go to the candidate."""
