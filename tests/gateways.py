@@ -52,6 +52,8 @@ class Backend:
     answer: str = "200"
     health: int = 200
     padding: int = 0
+    pause_seconds: float = 0
+    """Between two events of a stream."""
     requests: list[dict[str, str]] = field(default_factory=list)
     server_names: list[str | None] = field(default_factory=list)
     go_on: threading.Event = field(default_factory=threading.Event)
@@ -99,6 +101,7 @@ class Backend:
                     if backend.answer == "cut stream":
                         self.close_connection = True
                         return
+                    time.sleep(backend.pause_seconds)
                     if backend.answer == "waiting stream":
                         backend.go_on.wait(20)
                 self.wfile.write(b"0\r\n\r\n")
@@ -258,7 +261,7 @@ class Answer:
 def request(
     port: int, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None
 ) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()

@@ -154,7 +154,6 @@ class Routes:
                 {
                     "name": NAME,
                     "domains": ["*"],
-                    "request_headers_to_remove": [MIRRORED_HEADER],
                     "request_body_buffer_limit": BODY_LIMIT_BYTES,
                     "routes": [*map(_stage, self.stages), *self._pinned(), self._weighed()],
                 }

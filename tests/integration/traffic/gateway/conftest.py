@@ -48,7 +48,7 @@ def shared_site(authority: Authority, tmp_path_factory: pytest.TempPathFactory) 
 def site(shared_site: Site) -> Site:
     """One gateway for all tests of a process, as rendered, between two engines that live: break neither."""
     for backend in (shared_site.local, shared_site.cloud):
-        backend.answer, backend.padding = "200", 0
+        backend.answer, backend.padding, backend.pause_seconds = "200", 0, 0
         backend.requests.clear()
         backend.go_on.clear()
     gateway = shared_site.gateway

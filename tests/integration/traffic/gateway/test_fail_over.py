@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ferry.traffic.gateway import Mirror
 from tests.gateways import DOMAIN, Authority, Backend, Site, running, wait_until
 
 
@@ -55,14 +56,22 @@ def test_with_both_sides_dead_clients_are_told_when_to_come_back(mortal: Site) -
 
 
 def test_copies_do_not_fail_over_to_the_side_that_has_the_request_already(mortal: Site) -> None:
-    from ferry.traffic.gateway import Mirror
-
     mortal.gateway.route(mirror=Mirror(cluster="cloud", percent=100))
     mortal.cloud.die()
     assert mortal.gateway.served_by(3) == {"local": 3}
     copies = [line for line in mortal.gateway.lines(6, upstream=True) if line["mirrored"]]
     assert {(line["cluster"], line["status"], line["flags"]) for line in copies} == {("cloud", 0, "UF")}
     assert len(mortal.local.requests) == 3
+
+
+def test_traffic_comes_home_while_the_cloud_is_unreachable(mortal: Site) -> None:
+    mortal.gateway.route(weights={"local": 0, "cloud": 100})
+    assert mortal.gateway.post().name == "cloud"
+    mortal.cloud.die()
+    mortal.gateway.route(weights={"local": 100, "cloud": 0})
+    assert mortal.gateway.post().name == "local"
+    (_, line) = mortal.gateway.lines(2)
+    assert (line["aimed"], line["attempts"]) == ("local-then-cloud", 1)
 
 
 def test_an_engine_that_comes_back_gets_its_requests_again(mortal: Site) -> None:

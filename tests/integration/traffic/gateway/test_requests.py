@@ -91,6 +91,19 @@ def test_the_log_tells_whole_answers_from_cut_ones(
     assert site.cloud.requests == []
 
 
+def test_a_client_cannot_have_its_request_sent_twice_or_cut(site: Site) -> None:
+    site.local.answer = "503"
+    answer = site.gateway.post(
+        x_envoy_retry_on="5xx",
+        x_envoy_max_retries="3",
+        x_envoy_upstream_rq_timeout_ms="1",
+        x_envoy_hedge_on_per_try_timeout="1",
+    )
+    assert answer.status == 503
+    assert len(site.local.requests) == 1
+    assert not [name for name in site.local.requests[0] if re.match("x-envoy-(retry|max|upstream|hedge)", name)]
+
+
 def test_a_client_that_hangs_up_is_told_from_a_cut_answer(site: Site) -> None:
     site.local.answer = "waiting stream"
     site.gateway.hang_up()
