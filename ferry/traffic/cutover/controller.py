@@ -134,6 +134,7 @@ class Controller:
             policy=str(self.policy_file.resolve()),
             baseline=self.weights.baseline,
             candidate=self.weights.candidate,
+            listener=self.weights.listener_arn,
             generation=0,
             holder=Holder.this(self.verb),
             step=-1 if standing == HOME else self._step_at(standing),

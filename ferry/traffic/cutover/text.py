@@ -14,9 +14,13 @@ from ferry.traffic.cutover.state import State
 
 LAST_STEP = (
     "All traffic goes to {candidate}, and still through the gateway in this room, which stays a single point of "
-    "failure. Bringing the gateway itself to the cloud is a separate step: run the same folder there, then let DNS point "
-    "to it. "
-    "`ferry rollback` is the way back from here."
+    "failure. Bringing the gateway itself to the cloud is a separate step: run the same folder there, then let DNS "
+    "point to it. `ferry rollback` is the way back from here."
+)
+
+PROMOTED = (
+    "The listener's weights are not what the stack file says: write them to the weights of ferry:model_versions, or "
+    "the next `pulumi up` undoes this."
 )
 
 
@@ -67,7 +71,8 @@ def describe_status(now: Status) -> str:
 def describe_end(state: State) -> str:
     """What became of a cutover."""
     if state.phase == "done":
-        return f"done: 100 % to {state.candidate}{_because(state.why)}\n{LAST_STEP.format(candidate=state.candidate)}"
+        last = LAST_STEP if state.listener is None else PROMOTED
+        return f"done: 100 % to {state.candidate}{_because(state.why)}\n{last.format(candidate=state.candidate)}"
     return f"{state.phase}: all traffic is at {state.baseline}{_because(state.why)}"
 
 

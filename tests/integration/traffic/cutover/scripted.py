@@ -1,6 +1,6 @@
 """`ferry …` with a gate that looks at the clock alone: it advances after a step's `minimum_seconds`.
 
-For tests of what a controller does, whatever the gate decides from: python -m tests.integration.traffic.cutover.scripted
+For tests of what a controller does, whatever a gate decides from.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ FIVE_FOR_LONG = "[{percent: 5, minimum_seconds: 600}, 100]"
 def test_killed_at_random_moments_a_new_start_ends_it_and_traffic_never_moved_without_one(
     site: Site, plan: Path, ferry: Ferry
 ) -> None:
-    draw = random.Random(1)  # noqa: S311
+    draw = random.Random(1)
     ended = False
     for number in range(KILLS):
         process = ferry("cutover", "start", "--json")

@@ -38,6 +38,7 @@ class Road:
     baseline: str = "local"
     candidate: str = "cloud"
     can_mirror: bool = True
+    listener_arn: str | None = None
 
     def standing(self, generation: int) -> Standing:
         return Standing(self.division, self.generation)
