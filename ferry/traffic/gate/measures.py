@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ferry.traffic.gate.statistics import Floats
 from ferry.traffic.gateway.routes import FAIL_OVER
 from ferry.traffic.requests import Request
 
-COLUMNS = (
+MEASURES = (
     "errors", "truncated", "hangs", "abandoned",
     "ttft", "tpot", "tpot_bytes", "token_time", "token_time_bytes",
 )  # fmt: skip
@@ -31,22 +32,57 @@ CLIENT_LEFT = {"DC", "DR"}
 _NO_TIMES = (math.nan,) * 5
 
 
-def column(name: str) -> int:
-    """Where a measure stands."""
-    return COLUMNS.index(name)
+@dataclass(frozen=True)
+class Measured:
+    """Requests of one side in the order in which they ended."""
+
+    values: Floats
+    """One row for each of MEASURES, one column a request."""
+    ends_s: Floats
+
+    def __len__(self) -> int:
+        return len(self.ends_s)
+
+    def __getitem__(self, part: slice) -> Measured:
+        return Measured(self.values[:, part], self.ends_s[part])
+
+    def of(self, name: str) -> Floats:
+        """One measure of each request."""
+        row: Floats = self.values[MEASURES.index(name)]
+        return row
+
+    def count(self, name: str) -> int:
+        """Requests that failed in this way."""
+        return int(self.of(name).sum())
+
+    def known(self, name: str) -> Floats:
+        """A time of the requests that have it."""
+        times = self.of(name)
+        return times[~np.isnan(times)]
+
+    def followed_by(self, later: Measured) -> Measured:
+        """Both, one after the other."""
+        if not len(later):
+            return self
+        values = np.concatenate([self.values, later.values], axis=1)
+        return Measured(values, np.concatenate([self.ends_s, later.ends_s]))
 
 
-def measure(requests: Sequence[Request], hang_ms: float) -> Floats:
-    """One row a request, with COLUMNS."""
-    rows = np.full((len(requests), len(COLUMNS)), math.nan)
-    rows[:, :4] = 0.0
-    for row, request in zip(rows, requests, strict=True):
+NOTHING = Measured(np.empty((len(MEASURES), 0)), np.empty(0))
+
+
+def measure(requests: Sequence[Request], hang_ms: float) -> Measured:
+    """What the gate takes from requests."""
+    ordered = sorted(requests, key=lambda one: one.end_s)
+    values = np.full((len(MEASURES), len(ordered)), math.nan)
+    values[:4] = 0.0
+    for at, request in enumerate(ordered):
         failure = _failure(request, hang_ms)
         if failure is not None:
-            row[column(failure)] = 1.0
+            values[MEASURES.index(failure), at] = 1.0
         elif request.status is not None and request.status < 400:
-            row[4:] = _times(request)
-    return rows
+            values[4:, at] = _times(request)
+    return Measured(values, np.array([request.end_s for request in ordered], dtype=np.float64))
 
 
 def failed_over(request: Request) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ferry.traffic.gate import statistics
 from ferry.traffic.gate.decision import FigureValue
-from ferry.traffic.gate.measures import column
+from ferry.traffic.gate.measures import Measured
 from ferry.traffic.gate.policy import CanaryPolicy
 from ferry.traffic.gate.statistics import Floats
 
@@ -22,19 +22,19 @@ KNOWN_TOKENS = 0.9
 
 
 class Metric(Protocol):
-    """One test. `baseline` and `candidate` are rows of `measures.measure`."""
+    """One test."""
 
     @property
     def name(self) -> str:
         """As in the figures."""
 
-    def weigh(self, baseline: Floats, candidate: Floats) -> tuple[float, bool]:
+    def weigh(self, baseline: Measured, candidate: Measured) -> tuple[float, bool]:
         """The p-value, and whether the difference is one that matters."""
 
-    def figures(self, baseline: Floats, candidate: Floats) -> dict[str, FigureValue]:
+    def figures(self, baseline: Measured, candidate: Measured) -> dict[str, FigureValue]:
         """All that a person needs to check it."""
 
-    def sentence(self, baseline: Floats, candidate: Floats) -> str:
+    def sentence(self, baseline: Measured, candidate: Measured) -> str:
         """How the candidate compares."""
 
 
@@ -45,34 +45,31 @@ class Failures:
     name: str
     tolerated_excess: float
 
-    def weigh(self, baseline: Floats, candidate: Floats) -> tuple[float, bool]:
+    def weigh(self, baseline: Measured, candidate: Measured) -> tuple[float, bool]:
         """See Metric."""
-        bad, was = self._count(candidate), self._count(baseline)
+        bad, was = candidate.count(self.name), baseline.count(self.name)
         p_value = statistics.fisher(bad, len(candidate), was, len(baseline))
         excess = bad / max(1, len(candidate)) - was / max(1, len(baseline))
         return p_value, excess > self.tolerated_excess
 
-    def figures(self, baseline: Floats, candidate: Floats) -> dict[str, FigureValue]:
+    def figures(self, baseline: Measured, candidate: Measured) -> dict[str, FigureValue]:
         """See Metric."""
         found: dict[str, FigureValue] = {f"{self.name}.p_value": self.weigh(baseline, candidate)[0]}
-        for side, rows in (("baseline", baseline), ("candidate", candidate)):
-            found |= rate_figures(f"{self.name}.{side}", self._count(rows), len(rows))
+        for side, requests in (("baseline", baseline), ("candidate", candidate)):
+            found |= rate_figures(f"{self.name}.{side}", requests.count(self.name), len(requests))
         return found
 
-    def sentence(self, baseline: Floats, candidate: Floats) -> str:
+    def sentence(self, baseline: Measured, candidate: Measured) -> str:
         """See Metric."""
-        bad, was = self._count(candidate), self._count(baseline)
+        bad, was = candidate.count(self.name), baseline.count(self.name)
         return (
             f"{self.name} at {bad:,} of {len(candidate):,} requests of the candidate ({_share(bad, len(candidate))}) "
             f"against {was:,} of {len(baseline):,} of the baseline ({_share(was, len(baseline))})"
         )
 
-    def is_measured(self, baseline: Floats, candidate: Floats) -> bool:
+    def is_measured(self, baseline: Measured, candidate: Measured) -> bool:
         """Of every request."""
         return True
-
-    def _count(self, rows: Floats) -> int:
-        return int(rows[:, column(self.name)].sum())
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ class SlowAnswers:
     name: str
     tolerated_ratio: float
 
-    def weigh(self, baseline: Floats, candidate: Floats) -> tuple[float, bool]:
+    def weigh(self, baseline: Measured, candidate: Measured) -> tuple[float, bool]:
         """See Metric."""
         was, now, _ = self.values(baseline, candidate)
         if not len(was) or not len(now):
@@ -93,7 +90,7 @@ class SlowAnswers:
         mine = _largest(now, statistics.upper_rank(P99, len(now)))
         return statistics.exceedance(above, len(now), rank, len(was)), mine > self.tolerated_ratio * limit
 
-    def figures(self, baseline: Floats, candidate: Floats) -> dict[str, FigureValue]:
+    def figures(self, baseline: Measured, candidate: Measured) -> dict[str, FigureValue]:
         """See Metric."""
         was, now, unit = self.values(baseline, candidate)
         found: dict[str, FigureValue] = {
@@ -108,7 +105,7 @@ class SlowAnswers:
             found |= rate_figures(f"{self.name}.candidate_above_baseline_p99", above, len(now))
         return found
 
-    def sentence(self, baseline: Floats, candidate: Floats) -> str:
+    def sentence(self, baseline: Measured, candidate: Measured) -> str:
         """See Metric."""
         was, now, unit = self.values(baseline, candidate)
         mine = _largest(now, statistics.upper_rank(P99, len(now)))
@@ -119,17 +116,17 @@ class SlowAnswers:
             f"{above:,} of {len(now):,} answers ({_share(above, len(now))}) exceed"
         )
 
-    def is_measured(self, baseline: Floats, candidate: Floats) -> bool:
+    def is_measured(self, baseline: Measured, candidate: Measured) -> bool:
         """Whether both sides have any."""
         was, now, _ = self.values(baseline, candidate)
         return len(was) > 0 and len(now) > 0
 
-    def values(self, baseline: Floats, candidate: Floats) -> tuple[Floats, Floats, str]:
+    def values(self, baseline: Measured, candidate: Measured) -> tuple[Floats, Floats, str]:
         """Of both sides, in the same unit: by tokens where both know them, else by bytes."""
-        by_tokens = [_known(rows, self.name) for rows in (baseline, candidate)]
+        by_tokens = [side.known(self.name) for side in (baseline, candidate)]
         if self.name == "ttft":
             return by_tokens[0], by_tokens[1], "ms"
-        by_bytes = [_known(rows, f"{self.name}_bytes") for rows in (baseline, candidate)]
+        by_bytes = [side.known(f"{self.name}_bytes") for side in (baseline, candidate)]
         if all(len(known) >= KNOWN_TOKENS * len(all_) for known, all_ in zip(by_tokens, by_bytes, strict=True)):
             return by_tokens[0], by_tokens[1], "ms a token"
         return by_bytes[0], by_bytes[1], "ms a byte, since tokens are not known on both sides"
@@ -142,18 +139,18 @@ class FailureLimit:
     limit: float
     name: str = "slo.error_rate"
 
-    def weigh(self, baseline: Floats, candidate: Floats) -> tuple[float, bool]:
+    def weigh(self, baseline: Measured, candidate: Measured) -> tuple[float, bool]:
         """See Metric."""
         return statistics.binomial(self._count(candidate), len(candidate), self.limit), True
 
-    def figures(self, baseline: Floats, candidate: Floats) -> dict[str, FigureValue]:
+    def figures(self, baseline: Measured, candidate: Measured) -> dict[str, FigureValue]:
         """See Metric."""
         return {
             f"{self.name}.limit": self.limit,
             f"{self.name}.p_value": self.weigh(baseline, candidate)[0],
         } | rate_figures(f"{self.name}.candidate", self._count(candidate), len(candidate))
 
-    def sentence(self, baseline: Floats, candidate: Floats) -> str:
+    def sentence(self, baseline: Measured, candidate: Measured) -> str:
         """See Metric."""
         bad = self._count(candidate)
         return (
@@ -161,12 +158,12 @@ class FailureLimit:
             f"limit is {self.limit:.2%}"
         )
 
-    def is_exceeded(self, candidate: Floats) -> bool:
+    def is_exceeded(self, candidate: Measured) -> bool:
         """As far as was seen, however uncertain."""
         return self._count(candidate) > self.limit * len(candidate)
 
-    def _count(self, rows: Floats) -> int:
-        return int(rows[:, [column(name) for name in FAILURES]].sum())
+    def _count(self, requests: Measured) -> int:
+        return sum(requests.count(name) for name in FAILURES)
 
 
 @dataclass(frozen=True)
@@ -181,27 +178,27 @@ class P99Limit:
         """As in the figures."""
         return f"slo.{self.measure}_p99_ms"
 
-    def weigh(self, baseline: Floats, candidate: Floats) -> tuple[float, bool]:
+    def weigh(self, baseline: Measured, candidate: Measured) -> tuple[float, bool]:
         """See Metric."""
-        values = _known(candidate, self.measure)
+        values = candidate.known(self.measure)
         return statistics.binomial(int((values > self.limit_ms).sum()), len(values), 1 - P99), True
 
-    def figures(self, baseline: Floats, candidate: Floats) -> dict[str, FigureValue]:
+    def figures(self, baseline: Measured, candidate: Measured) -> dict[str, FigureValue]:
         """See Metric."""
         return {
             f"{self.name}.limit": self.limit_ms,
             f"{self.name}.p_value": self.weigh(baseline, candidate)[0],
-        } | quantile_figures(f"{self.name}.candidate", _known(candidate, self.measure))
+        } | quantile_figures(f"{self.name}.candidate", candidate.known(self.measure))
 
-    def sentence(self, baseline: Floats, candidate: Floats) -> str:
+    def sentence(self, baseline: Measured, candidate: Measured) -> str:
         """See Metric."""
-        values = _known(candidate, self.measure)
+        values = candidate.known(self.measure)
         mine = _largest(values, statistics.upper_rank(P99, len(values)))
         return f"{self.measure}: P99 of the candidate {mine:.3g} ms, and the limit is {self.limit_ms:g} ms"
 
-    def is_exceeded(self, candidate: Floats) -> bool:
+    def is_exceeded(self, candidate: Measured) -> bool:
         """As far as was seen, however uncertain."""
-        values = _known(candidate, self.measure)
+        values = candidate.known(self.measure)
         return len(values) > 0 and _largest(values, statistics.upper_rank(P99, len(values))) > self.limit_ms
 
 
@@ -245,11 +242,6 @@ def quantile_figures(name: str, values: Floats) -> dict[str, FigureValue]:
     """How many values there are, their P99 and its interval; None where so few cannot tell."""
     low, p99, high = statistics.quantile_interval(values, P99, CONFIDENCE) if len(values) else (None, None, None)
     return {f"{name}.count": len(values), f"{name}.p99": p99, f"{name}.p99_low": low, f"{name}.p99_high": high}
-
-
-def _known(rows: Floats, name: str) -> Floats:
-    values = rows[:, column(name)]
-    return values[~np.isnan(values)]
 
 
 def _largest(values: Floats, rank: int) -> float:
