@@ -121,10 +121,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def figure(figures: Mapping[str, Any], name: str) -> str:
-    """A figure of the gate for a table, or a dash."""
+def figure(figures: Mapping[str, Any], name: str, unit: str = "") -> str:
+    """A figure of the gate with the unit that another figure names, for a table; or a dash."""
     value = figures.get(name)
-    return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    if value is None:
+        return "–"
+    return f"{value:.4g} {figures.get(unit, '')}".rstrip() if isinstance(value, float) else f"{value:,}"
 
 
 def _because(reason: str) -> str:

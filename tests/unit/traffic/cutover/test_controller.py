@@ -10,6 +10,7 @@ import pytest
 
 from ferry import ledger
 from ferry.errors import GatewayError, Superseded, TrafficError
+from ferry.traffic.cutover import controller
 from ferry.traffic.cutover.state import HOME, Division
 from ferry.traffic.cutover.warmth import Warmth
 
@@ -256,7 +257,9 @@ def test_a_controller_that_was_superseded_says_by_whom_and_changes_nothing(site:
     assert site.road.seen == [SHADOW]
 
 
-def test_a_controller_that_is_late_with_its_write_is_refused(site: Site) -> None:
+def test_a_controller_that_is_late_with_its_write_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controller, "SUPERSEDED_SECONDS", 0.0)
+
     def someone_else(told: object) -> None:
         if site.road.division == SHADOW:
             site.road.generation = 7
