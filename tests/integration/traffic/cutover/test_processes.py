@@ -9,13 +9,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ferry import ledger
+from ferry.errors import GatewayError
 from ferry.rehearsal.crossing.site import Site, serving
+from ferry.traffic.cutover.state import HOME, Division
+from ferry.traffic.cutover.warmth import Warmth, engines_of, warmth_at_home
+from ferry.traffic.cutover.weights import GatewayWeights
 from stacks.settings import Settings
 from tests.gateways import wait_until
 from tests.plans import write_plan
@@ -144,7 +149,8 @@ def test_one_that_sleeps_while_another_takes_over_is_refused_and_says_by_whom(
     assert code == 1
     assert "`ferry cutover start` of " in err
     assert "fence it off with --take-over" in err
-    assert end(ferry("cutover", "start", "--take-over", "--json", steps="[{percent: 5}, 100]"))[0] == 0
+    code, _, err = end(ferry("cutover", "start", "--take-over", "--json", steps="[{percent: 5}, 100]"))
+    assert (code, err) == (0, "")
     first.send_signal(signal.SIGCONT)
     code, _, err = end(first)
     assert code == 1
@@ -201,3 +207,58 @@ def test_without_a_controller_an_abort_brings_traffic_home_itself(site: Site, pl
     state = site.desk.states.load()
     assert state is not None
     assert (state.phase, share(site)) == ("aborted", 0)
+
+
+def test_routes_that_envoy_refuses_are_taken_back_and_traffic_is_as_it_was(site: Site) -> None:
+    # A cluster that stands in the file, and that the Envoy which runs has never heard of.
+    envoy_file = site.folder.envoy_file
+    rendered = envoy_file.read_text()
+    cluster = "  clusters:\n    - name: mars\n      connect_timeout: 1s\n"
+    envoy_file.write_text(rendered.replace("  clusters:\n", cluster, 1))
+    try:
+        weights = GatewayWeights(site.folder, site.desk.admin, "local", "mars")
+        fence = weights.take_over(0)
+        with pytest.raises(GatewayError, match=r"refused the routes .*mars.*traffic stays as it was"):
+            weights.set(Division(candidate=5), before=HOME, fence=fence)
+    finally:
+        envoy_file.write_text(rendered)
+    routes = site.folder.read_routes()
+    assert routes.weights["mars"] == 0
+    # What Envoy refused is gone from the file, so that its next start finds what it can run.
+    site.folder.write_routes(replace(routes, weights={"local": 100, "cloud": 0}), fence=fence)
+    wait_until(lambda: site.desk.admin.applied_version() == site.folder.read_routes().version)
+
+
+def test_a_cluster_that_nothing_reaches_gets_nothing(site: Site, plan: Path) -> None:
+    site.cloud.kill()
+    try:
+        wait_until(lambda: site.desk.admin.counters()["cloud"].healthy == 0, 60)
+        policy = plan.with_name("canary.yaml")
+        policy.write_text("schema: ferry/canary/v1\nsteps: [5, 100]\n")
+        with pytest.raises(GatewayError, match="cloud has no healthy server"):
+            site.desk.controller(plan, policy).run()
+        assert share(site) == 0
+        assert site.desk.go_home(force=False, why="the cloud is unreachable").confirmed
+    finally:
+        site.cloud.start()
+
+
+def test_the_engine_at_home_is_warm_only_when_a_token_comes(site: Site) -> None:
+    def found() -> Warmth:
+        return warmth_at_home(site.folder, site.desk.admin, "local")
+
+    assert found().state == "warm"
+    site.home.behave(cold=True)
+    assert (found().state, "/health answers 503" in found().reason) == ("cold", True)
+    site.home.behave(cold=False, error_rate=1.0)
+    assert (found().state, "generates no token (status 500" in found().reason) == ("cold", True)
+    site.home.behave(error_rate=0.0, hang_rate=1.0)
+    hanging = replace(engines_of(site.folder, "local")[0], token_seconds=0.2)
+    assert hanging.warmth().reason.endswith("did not answer in time (0.2 s for one token)")
+    site.home.behave(hang_rate=0.0)
+    assert found().state == "warm"
+
+
+def test_beyond_tls_envoy_is_asked_whether_servers_are_healthy(site: Site) -> None:
+    assert engines_of(site.folder, "cloud") == ()
+    wait_until(lambda: warmth_at_home(site.folder, site.desk.admin, "cloud").state == "warm", 60)
