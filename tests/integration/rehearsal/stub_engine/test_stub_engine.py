@@ -232,7 +232,7 @@ def test_it_answers_https_where_it_is_given_a_certificate(tmp_path: Path) -> Non
     trusting = ssl.create_default_context(cafile=authority)
     with (
         StubEngine("cloud", ttft_ms=1, tls=server) as engine,
-        socket.create_connection(("127.0.0.1", engine.port)) as plain,
+        socket.create_connection(("127.0.0.1", engine.port), timeout=20) as plain,
         trusting.wrap_socket(plain, server_hostname="llm.example") as secure,
     ):
         secure.sendall(b"GET /health HTTP/1.1\r\nhost: llm.example\r\n\r\n")
