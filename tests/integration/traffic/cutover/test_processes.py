@@ -143,7 +143,7 @@ def test_one_that_sleeps_while_another_takes_over_is_refused_and_says_by_whom(
     site: Site, plan: Path, ferry: Ferry
 ) -> None:
     first = ferry("cutover", "start", steps=FIVE_FOR_LONG)
-    wait_until(held_at(site, 5))
+    wait_until(held_at(site, 5), 60)
     first.send_signal(signal.SIGSTOP)
     code, _, err = end(ferry("cutover", "start", steps=FIVE_FOR_LONG))
     assert code == 1
@@ -162,7 +162,7 @@ def test_one_that_sleeps_while_another_takes_over_is_refused_and_says_by_whom(
 
 def test_a_rollback_takes_over_from_a_controller_that_runs(site: Site, plan: Path, ferry: Ferry) -> None:
     controller = ferry("cutover", "start", steps="[{percent: 50, minimum_seconds: 600}, 100]")
-    wait_until(held_at(site, 50))
+    wait_until(held_at(site, 50), 60)
     done = site.desk.go_home(force=False, why="3 a.m.")
     assert (done.confirmed, done.refused, done.problems) == (True, False, ())
     assert share(site) == 0
@@ -175,7 +175,7 @@ def test_a_rollback_takes_over_from_a_controller_that_runs(site: Site, plan: Pat
 
 def test_interrupted_it_leaves_traffic_says_so_and_resume_goes_on(site: Site, plan: Path, ferry: Ferry) -> None:
     controller = ferry("cutover", "start", steps=FIVE_FOR_LONG)
-    wait_until(held_at(site, 5))
+    wait_until(held_at(site, 5), 60)
     controller.send_signal(signal.SIGINT)
     code, _, err = end(controller)
     assert code == 130
@@ -190,7 +190,7 @@ def test_interrupted_it_leaves_traffic_says_so_and_resume_goes_on(site: Site, pl
 
 def test_an_abort_from_another_process_ends_the_controller(site: Site, plan: Path, ferry: Ferry) -> None:
     controller = ferry("cutover", "start", "--json", steps=FIVE_FOR_LONG)
-    wait_until(held_at(site, 5))
+    wait_until(held_at(site, 5), 60)
     done = site.desk.abort("ann@site", force=False)
     assert (done.phase, done.why) == ("aborted", "aborted by ann@site")  # type: ignore[union-attr]
     code, out, _ = end(controller)
@@ -199,7 +199,7 @@ def test_an_abort_from_another_process_ends_the_controller(site: Site, plan: Pat
 
 def test_without_a_controller_an_abort_brings_traffic_home_itself(site: Site, plan: Path, ferry: Ferry) -> None:
     controller = ferry("cutover", "start", steps=FIVE_FOR_LONG)
-    wait_until(held_at(site, 5))
+    wait_until(held_at(site, 5), 60)
     controller.kill()
     controller.wait()
     done = site.desk.abort("ann@site", force=False)
@@ -229,6 +229,7 @@ def test_routes_that_envoy_refuses_are_taken_back_and_traffic_is_as_it_was(site:
     wait_until(lambda: site.desk.admin.applied_version() == site.folder.read_routes().version)
 
 
+@pytest.mark.skipif("FERRY_SOAK" not in os.environ, reason="Envoy's health checks take half a minute to give one up")
 def test_a_cluster_that_nothing_reaches_gets_nothing(site: Site, plan: Path) -> None:
     site.cloud.kill()
     try:
