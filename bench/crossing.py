@@ -51,7 +51,8 @@ TOKENS = 16
 STEADY = {"ttft_ms": 20, "ttft_sigma": 0, "tpot_ms": 2, "tpot_sigma": 0}
 """For what is compared: the engine itself takes the same time for each request."""
 TICK = os.sysconf("SC_CLK_TCK")
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 60
+"""Of a client: it waits longer for an answer than the gate does."""
 
 POLICY = """\
 schema: ferry/canary/v1
@@ -114,6 +115,10 @@ class Attack:
         self.process = subprocess.Popen(
             ["vegeta", "attack", *options, f"-targets={targets}", f"-output={self._results}"]
         )
+
+    def stop(self) -> None:
+        """Send no more; what is under way is waited for."""
+        self.process.send_signal(signal.SIGINT)
 
     def seen(self) -> Seen:
         """Wait for its end, and read each answer."""
@@ -343,13 +348,20 @@ def releases(site: Site, folder: Path, options: argparse.Namespace) -> dict[str,
             ended_s = steps.now()
             if not running.done():
                 site.desk.abort("the benchmark", force=True)
-            state = running.result()
+            else:
+                running.result()
+        state = site.desk.states.load()
+        if state is None:
+            raise SystemExit("the cutover left no state")
         rows[name] = {
             "phase": state.phase,
-            "seconds": round(ended_s - steps.seconds["25 %"], 1),
+            "seconds": round(ended_s - steps.seconds["25 %"], 1) if "25 %" in steps.seconds else None,
             "steps in force, s": steps.seconds,
             "why": state.why,
         }
+        if attack.process.poll() is None:
+            attack.stop()
+        site.cloud.recover()
         seen = attack.seen()
         rows[name] |= {"clients": f"{seen.failed} failed, {seen.truncated} truncated of {seen.requests}"}
     site.cloud.recover()

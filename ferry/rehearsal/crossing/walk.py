@@ -58,10 +58,13 @@ WEIGHTS = {"config.json": b'{"model_type": "rehearsal"}\n', "model.safetensors":
 POLICY = """\
 schema: ferry/canary/v1
 steps:
-  - {shadow: true, percent: 100, minimum_requests: 60, minimum_seconds: 1}
-  - {percent: 50, minimum_requests: 60, minimum_seconds: 1}
-  - {percent: 100, minimum_requests: 60, minimum_seconds: 1}
+  - {shadow: true, percent: 100, minimum_requests: 60}
+  - {percent: 50, minimum_requests: 60}
+  - {percent: 100, minimum_requests: 60}
+gate: {alpha: 0.001, tolerated_p99_ratio: 10, minimum_seconds: 1}
 """
+"""Short steps, so that little is found but what is broken outright; and a machine may be busy without anything being
+called worse."""
 
 
 @dataclass

@@ -20,6 +20,7 @@ from ferry.rehearsal import certificate
 from ferry.rehearsal.stub_engine import StubEngine
 from ferry.traffic.gateway.routes import MIRRORED_HEADER
 from templates.engine_metrics import ENGINES
+from tests.gateways import wait_until
 
 CHAT = {"model": "mini", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
 PROMPT = {"model": "mini", "prompt": "hello", "max_tokens": 4}
@@ -145,8 +146,8 @@ def test_a_hung_request_gets_no_byte_and_is_counted_when_its_client_leaves(engin
     connection.close()
     engine.recover()
     ask(engine)
-    while not (seen := engine.seen()).hung:
-        pass
+    wait_until(lambda: engine.seen().hung > 0)
+    seen = engine.seen()
     assert (seen.requests, seen.answered, seen.hung) == (2, 1, 1)
 
 
@@ -215,8 +216,7 @@ def test_the_journal_survives_a_kill_and_shows_what_was_in_flight(tmp_path: Path
         engine.behave(hang_rate=1)
         connection = http.client.HTTPConnection("127.0.0.1", engine.port)
         connection.request("POST", "/v1/chat/completions", json.dumps(CHAT), {"x-request-id": "in flight"})
-        while "in flight" not in journal.read_text():
-            pass
+        wait_until(lambda: "in flight" in journal.read_text())
         port = engine.port
         engine.kill()
         connection.close()
