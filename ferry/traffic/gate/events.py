@@ -38,7 +38,7 @@ class Events:
         is_candidate = order >= len(baseline)
         counts = np.cumsum(~is_candidate), np.cumsum(is_candidate)
         kinds = [
-            [np.concatenate([[0.0], np.cumsum(has_kind(side, names))])[count] for names in KINDS]
+            [np.concatenate([[0.0], np.cumsum(side.have(names))])[count] for names in KINDS]
             for side, count in zip((baseline, candidate), counts, strict=True)
         ]
         return cls(
@@ -61,8 +61,3 @@ class Events:
             share = np.minimum(theirs / need.baseline_latencies, ours / need.candidate_latencies)
             found = np.where(least >= smallest_kind, np.minimum(found, share), found)
         return found
-
-
-def has_kind(requests: Measured, names: tuple[str, ...]) -> Floats:
-    """1 for each request that has this latency, else 0."""
-    return np.logical_or.reduce([~np.isnan(requests.of(name)) for name in names]).astype(np.float64)

@@ -15,7 +15,7 @@ from ferry.traffic.gate import looks, statistics
 from ferry.traffic.gate.decision import Action, Decision, FigureValue, Required
 from ferry.traffic.gate.events import Events
 from ferry.traffic.gate.measures import NOTHING, Measured, measure
-from ferry.traffic.gate.metrics import Limit, comparisons, limits
+from ferry.traffic.gate.metrics import Limit, SlowAnswers, comparisons, limits
 from ferry.traffic.gate.missing import missing
 from ferry.traffic.gate.open_requests import OpenRequests
 from ferry.traffic.gate.policy import CanaryPolicy, Step
@@ -71,22 +71,28 @@ class Gate:
         earlier = len(candidate) - len(ours)
         self._left_out += earlier + len(baseline) - len(theirs)
         hang_ms = self._policy.gate.hang_seconds * 1000
-        self._open.ended(len(theirs), len(ours), earlier)
-        self.take(measure(theirs, hang_ms), measure(ours, hang_ms))
+        self._open.from_before_ended(earlier)
+        decision = self.take(measure(theirs, hang_ms), measure(ours, hang_ms))
         if self._refused is None and open_baseline is not None and open_candidate is not None:
-            found = self._open.look(open_baseline, open_candidate, at_s)
-            # At 100 % requests of another time are the baseline, and none of them is open.
-            if found is not None and not self._step.is_alone:
-                self._refused = self._decision("roll back", found, self._baseline, self._candidate)
-        return self._refused or self._passed or self._holding(at_s)
+            decision = self.look_at_open(open_baseline, open_candidate, at_s) or decision
+        return decision or self._holding(at_s)
 
     def take(self, baseline: Measured, candidate: Measured) -> Decision | None:
         """Take requests that began in this step, and look wherever a look is due. None: hold."""
+        self._open.ended(len(baseline), len(candidate))
         self._baseline = self._baseline.followed_by(baseline)
         self._candidate = self._candidate.followed_by(candidate)
         while self._refused is None and self._look():
             pass
         return self._refused or self._passed
+
+    def look_at_open(self, baseline: int, candidate: int, at_s: float) -> Decision | None:
+        """Take the numbers of requests that are open now. None: they are no reason to roll back."""
+        found = self._open.look(baseline, candidate, at_s)
+        # At 100 % the baseline's requests are those of another time, and none of them is open.
+        if found is not None and not self._step.is_alone:
+            self._refused = self._decision("roll back", found, self._baseline, self._candidate)
+        return self._refused
 
     def _look(self) -> bool:
         """All looks of this round that are due; whether it was completed, so that a further round has begun."""
@@ -101,8 +107,8 @@ class Gate:
             at = int(reached.argmax())
             # Several looks at once, where one request was worth as much: one look, with what all of them may spend.
             self._next_look = int(np.searchsorted(self._levels, information[at], side="right"))
-            baseline = self._baseline[: int(events.baseline[at])]
-            candidate = self._candidate[: int(events.candidate[at])]
+            baseline = self._baseline.part(0, int(events.baseline[at]))
+            candidate = self._candidate.part(0, int(events.candidate[at]))
             if self._is_refused(baseline, candidate):
                 return False
             if self._next_look == len(self._levels):
@@ -114,8 +120,7 @@ class Gate:
         spent = statistics.spent(self._levels[self._next_look - 1], alpha)
         may_spend, self._spent = spent - self._spent, spent
         for metric in (*self._comparisons, *self._limits):
-            p_value, matters = metric.weigh(baseline, candidate)
-            if p_value <= may_spend and matters:
+            if metric.matters(baseline, candidate) and (p_value := metric.p_value(baseline, candidate)) <= may_spend:
                 reason = (
                     f"{metric.sentence(baseline, candidate)}; p = {p_value:.2g}, and this look refuses from "
                     f"{may_spend:.2g} down"
@@ -133,14 +138,18 @@ class Gate:
                 f"baseline{self._not_compared(baseline, candidate)}"
             )
             self._passed = self._decision("advance", reason, baseline, candidate)
-        self._candidate = self._candidate[len(candidate) :]
+        self._candidate = self._candidate.part(len(candidate), len(self._candidate))
         if not self._step.is_alone:
-            self._baseline = self._baseline[len(baseline) :]
+            self._baseline = self._baseline.part(len(baseline), len(self._baseline))
         self._round += 1
         self._next_look, self._spent, self._round_began_s = 0, 0.0, ended_s
 
     def _not_compared(self, baseline: Measured, candidate: Measured) -> str:
-        none = [metric.name for metric in self._comparisons if not metric.is_measured(baseline, candidate)]
+        none = [
+            metric.name
+            for metric in self._comparisons
+            if isinstance(metric, SlowAnswers) and not metric.answers(baseline, candidate).are_there
+        ]
         return f"; not compared, since a side has none: {', '.join(none)}" if none else ""
 
     def _holding(self, at_s: float) -> Decision:

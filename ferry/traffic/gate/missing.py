@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ferry.traffic.gate.decision import Required
-from ferry.traffic.gate.events import KINDS, has_kind
+from ferry.traffic.gate.events import KINDS
 from ferry.traffic.gate.measures import Measured
 
 
@@ -19,7 +19,7 @@ def missing(
         (candidate, need.candidate, "requests of the candidate"),
     ]
     for names in KINDS:
-        have = int(has_kind(theirs, names).sum()), int(has_kind(ours, names).sum())
+        have = int(theirs.have(names).sum()), int(ours.have(names).sum())
         if min(have[0] / max(1, baseline), have[1] / max(1, candidate)) >= smallest_kind:
             lacks.append((have[0], need.baseline_latencies, f"{names[0]} of the baseline"))
             lacks.append((have[1], need.candidate_latencies, f"{names[0]} of the candidate"))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 Floats = NDArray[np.float64]
+Positions = NDArray[np.int64]
 
 HSD_GAMMA = -4.0
 """Spends little early and most at the end, much as O'Brien and Fleming do; unlike theirs, it leaves an early look
@@ -58,6 +59,11 @@ def rate_interval(events: int, count: int, confidence: float) -> tuple[float, fl
 def upper_rank(share: float, count: int) -> int:
     """Counted from the largest value, 1 first: the nearest-rank quantile of `count` values."""
     return count - max(1, math.ceil(share * count - 1e-9)) + 1
+
+
+def largest(values: Floats, rank: int) -> float:
+    """The value of that rank, the largest being 1."""
+    return float(np.partition(values, len(values) - rank)[len(values) - rank])
 
 
 def quantile_interval(values: Floats, share: float, confidence: float) -> tuple[float | None, float, float | None]:
