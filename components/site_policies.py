@@ -22,11 +22,14 @@ WEAKENING = (
 """What would let a pusher delete for good, at once or by a detour: the lifecycle's days, versioning, lock, policy."""
 
 
-def pusher_rights(identity: Identity, *, bucket_arn: str, key_arn: str, models: Sequence[str]) -> str:
+def pusher_rights(
+    identity: Identity, *, bucket_arn: str, key_arn: str, models: Sequence[str], more: Sequence[Statement] = ()
+) -> str:
     """Rights of whoever pushes these models, as JSON: their versions and channels, and nothing else in the bucket.
 
     A delete marker may be put (a push of other files under the same name, `ferry models prune`); a version stays.
     What is granted is not enough to weaken the bucket, and a wider policy on the same role does not make it so either.
+    `more` are statements about other buckets.
     """
     versions = [f"{bucket_arn}/models/{model}/*" for model in models]
     channels = [f"{bucket_arn}/channels/{model}/*" for model in models]
@@ -68,6 +71,35 @@ def pusher_rights(identity: Identity, *, bucket_arn: str, key_arn: str, models: 
             "Sid": "NeverWeaken",
             "Effect": "Deny",
             "Action": list(WEAKENING),
+            "Resource": [bucket_arn, f"{bucket_arn}/*"],
+        },
+        *more,
+    )
+
+
+def request_log_rights(
+    identity: Identity, *, bucket_arn: str, key_arn: str, gateways: Sequence[str]
+) -> Sequence[Statement]:
+    """What ships the request log of these gateways needs: put, look what was put, find the last; never delete."""
+    return (
+        {
+            "Sid": "ShipRequestLog",
+            "Effect": "Allow",
+            "Action": ["s3:GetObject", "s3:PutObject"],
+            "Resource": [f"{bucket_arn}/requests/{gateway}/*" for gateway in gateways],
+        },
+        {
+            "Sid": "FindEndOfRequestLog",
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": bucket_arn,
+            "Condition": {"StringLike": {"s3:prefix": [f"requests/{gateway}/*" for gateway in gateways]}},
+        },
+        {**use_key_through_s3(identity, key_arn), "Sid": "UseArchiveKeyThroughS3"},
+        {
+            "Sid": "NeverWeakenArchive",
+            "Effect": "Deny",
+            "Action": ["s3:DeleteObject", *WEAKENING],
             "Resource": [bucket_arn, f"{bucket_arn}/*"],
         },
     )

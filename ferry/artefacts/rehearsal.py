@@ -30,6 +30,16 @@ class NotEmulated(Frozen):
     why: str
 
 
+class Crossing(Frozen):
+    """One thing that was done to real traffic on loopback: model, gateway, cutover, rollback, audit."""
+
+    name: str
+    result: Literal["done", "failed", "skipped"]
+    seconds: float
+    figures: dict[str, int | float | str] = Field(default={}, description="units stand in their names")
+    why: str | None = Field(default=None, description="of what failed or was skipped")
+
+
 class Rehearsal(Artefact):
     """What the program left in the embedded account: `ferry rehearse`."""
 
@@ -46,8 +56,9 @@ class Rehearsal(Artefact):
     seeded: list[str]
     conditions_evaluated: list[str]
     outputs: dict[str, Any]
+    crossing: list[Crossing] = Field(default=[], description="empty: it was left out")
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(check.passed for check in self.checks)
+        """Whether every check passed, and nothing of the crossing failed."""
+        return all(check.passed for check in self.checks) and all(one.result != "failed" for one in self.crossing)

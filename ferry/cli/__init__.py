@@ -13,9 +13,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from ferry.cli.assess import assess
+from ferry.cli.audit import audit
 from ferry.cli.catalog import catalog, read_refreshed
 from ferry.cli.cost import cost
+from ferry.cli.cutover import cutover, rollback
 from ferry.cli.doctor import doctor
+from ferry.cli.gateway import gateway
 from ferry.cli.models import models
 from ferry.cli.models_rollout import rollout
 from ferry.cli.models_transfer import plan_transfer
@@ -25,6 +28,7 @@ from ferry.cli.render import render
 from ferry.cli.report import report
 from ferry.cli.simulate import simulate
 from ferry.cli.site import site
+from ferry.cli.token import token
 from ferry.errors import FerryError
 
 app = typer.Typer(
@@ -35,13 +39,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (assess, plan, simulate, cost, render, rehearse, report, doctor):
+for verb in (assess, plan, simulate, cost, render, rehearse, report, rollback, doctor):
     app.command()(verb)
 app.add_typer(catalog, name="catalog")
 models.command("rollout")(rollout)
 models.command("plan-transfer")(plan_transfer)
 app.add_typer(models, name="models")
 app.add_typer(site, name="site")
+app.add_typer(cutover, name="cutover")
+app.add_typer(gateway, name="gateway")
+app.add_typer(audit, name="audit")
+app.add_typer(token, name="token")
 
 
 def _version(wanted: bool) -> None:

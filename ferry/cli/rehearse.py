@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ferry.cli.options import Force, Json, Project
-from ferry.cli.output import NO, counting, note, show
+from ferry.cli.output import NO, counting, note, show, working
 
 
 def rehearse(
@@ -26,6 +26,13 @@ def rehearse(
     ] = None,
     project: Project = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE")] = Path("rehearsal.yaml"),
+    without_crossing: Annotated[
+        bool,
+        typer.Option(
+            "--without-crossing",
+            help="Leave out what follows the checks: model, gateway, cutover, rollback and audit on loopback (30 s).",
+        ),
+    ] = False,
     serve: Annotated[
         bool,
         typer.Option("--serve", help="Keep the account up until Ctrl-C, and print how to point any AWS tool at it."),
@@ -33,7 +40,10 @@ def rehearse(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Run the program against an embedded AWS account, and check what it left there (exit 3 when a check fails)."""
+    """Run the program against an embedded AWS account, check what it left there, then move traffic on loopback.
+
+    Exit code 3: a check failed, or something of the crossing did.
+    """
     from ferry import ledger, rehearsal
     from ferry.project import project_at
     from ferry.rehearsal.text import describe
@@ -49,6 +59,9 @@ def rehearse(
     with done, run as account:
         done.close()
         result = account.rehearsal
+        if not without_crossing:
+            with working("crossing", quiet=as_json) as told:
+                result = account.crossed(told)
         result.write(output)
         ledger.append(
             output.parent,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from ferry.errors import RehearsalError
 from ferry.rehearsal import environment
 from ferry.rehearsal.process import Child
 from ferry.render.stack_file import StackFile, merge
+from stacks.settings import Settings
 
 Progress = Callable[[int, str], None]
 """Called with the number of resources created so far, and the type and name of the newest."""
@@ -27,12 +30,25 @@ class Served:
     endpoint_url: str
     properties: Mapping[str, Mapping[str, str]]
     """Type token to property path to what became of it: `sent` or `not emulated`."""
+    settings: Settings
     _child: Child
 
     @property
     def variables(self) -> dict[str, str]:
         """What an AWS tool needs in its environment to work on this account and on no other."""
         return environment.variables(self.endpoint_url, self.rehearsal.region)
+
+    def crossed(self, told: Callable[[str], None] = lambda what: None) -> Rehearsal:
+        """The rehearsal with a crossing: real traffic on loopback, a model and its audit in this account."""
+        from ferry.rehearsal.account import EmbeddedAccount
+        from ferry.rehearsal.crossing.walk import Walk
+
+        started = time.monotonic()
+        account = EmbeddedAccount(self.endpoint_url, self.rehearsal.region)
+        with tempfile.TemporaryDirectory(prefix="ferry-crossing-") as scratch:
+            lines = Walk(account, self.settings, self.rehearsal.outputs, Path(scratch), told).run()
+        seconds = round(self.rehearsal.seconds + time.monotonic() - started, 1)
+        return self.rehearsal.model_copy(update={"crossing": lines, "seconds": seconds})
 
     @contextmanager
     def copy(self) -> Iterator[str]:
@@ -102,7 +118,7 @@ def _served(
     file: StackFile, stack: str, project: Path, made_from: list[Path], artefact_folder: Path, progress: Progress | None
 ) -> Iterator[Served]:
     request = {"do": "rehearse", "stack": stack, "config": _readable(file)}
-    file.settings()  # what is wrong with the file is said in terms of the file, before anything is started
+    settings = file.settings()  # what is wrong with the file is said in terms of the file, before anything is started
     with Child(project) as child:
         answer = child.ask(request, lambda created: progress and progress(created["count"], created["resource"]))
         rehearsal = Rehearsal(
@@ -111,7 +127,7 @@ def _served(
             made_from=[artefacts.upstream(path, artefact_folder) for path in made_from],
             **answer["rehearsal"],
         )
-        yield Served(rehearsal, answer["endpoint_url"], answer["properties"], child)
+        yield Served(rehearsal, answer["endpoint_url"], answer["properties"], settings, child)
 
 
 def _readable(file: StackFile) -> dict[str, Any]:

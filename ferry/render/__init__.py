@@ -25,8 +25,9 @@ from ferry.artefacts import Plan
 from ferry.errors import InvalidField, RenderError
 from ferry.project import project_at
 from ferry.render import hybrid
-from ferry.render.hybrid import Addresses, Weights
+from ferry.render.hybrid import Addresses
 from ferry.render.stack_file import ENCRYPTED, GATEWAY, StackFile, dropped_versions, merge
+from ferry.traffic.gateway import GatewayFolder
 from templates import render as fill_in
 
 __all__ = ["Addresses", "Rendered", "RenderedFile", "render"]
@@ -108,14 +109,15 @@ def render(
         )
     if settings.gateway.domain_name == ENCRYPTED:
         raise InvalidField(f"{stack.path}: gateway.domain_name is encrypted, and the gateway at home has to name it")
-    weights = Weights.read(out / "local" / hybrid.ROUTES)
-    local = hybrid.local_files(plan, settings, addresses or Addresses(), weights)
+    gateway = GatewayFolder(out / "local" / hybrid.GATEWAY)
+    routes = gateway.read_routes() if gateway.routes_file.exists() else None
+    local = hybrid.local_files(plan, settings, addresses or Addresses(), routes)
     cloud = hybrid.cloud_files(plan, settings, node_bundle.BUNDLE_NAME, verification_key)
     signed = {bundle_path: bundle, bundle_path.with_name(f"{bundle_path.name}.sig"): key.sign(bundle)}
 
     if key_created := not key_path.exists():
         keys.save_signing_key(key_path, key)
-    own = {out / "local" / name for name in hybrid.OPERATORS_OWN}
+    own = {out / "local" / name for name in (*hybrid.OPERATORS_OWN, *hybrid.TOKENS_OWN)}
     contents: dict[Path, str | bytes] = {out / "local" / name: text for name, text in local.items()}
     contents |= {out / "cloud" / name: text for name, text in cloud.items()}
     contents |= signed

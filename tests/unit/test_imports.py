@@ -19,6 +19,7 @@ ALLOWED = {
 }
 SHARED = {
     "artefacts", "catalog", "cost", "errors", "ledger", "node_bundle", "project", "signing_key", "simulation", "traces",
+    "traffic",
 }  # fmt: skip
 WORKFLOWS = {"cli", "rehearsal", "drills"}
 ENDS_ITSELF = {"child.py", "copies.py"}

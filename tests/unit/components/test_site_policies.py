@@ -33,6 +33,18 @@ def test_a_pusher_writes_its_own_prefixes_and_deletes_no_version() -> None:
     }
 
 
+def test_a_gateway_ships_its_own_log_and_deletes_nothing() -> None:
+    found = {
+        one["Sid"]: one
+        for one in site_policies.request_log_rights(BEIJING, bucket_arn=BUCKET, key_arn=KEY, gateways=["home"])
+    }
+    assert found["ShipRequestLog"]["Resource"] == [f"{BUCKET}/requests/home/*"]
+    assert found["FindEndOfRequestLog"]["Condition"] == {"StringLike": {"s3:prefix": ["requests/home/*"]}}
+    assert {"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObjectRetention"} <= {
+        *found["NeverWeakenArchive"]["Action"]
+    }
+
+
 def test_data_sync_of_another_account_cannot_borrow_the_role() -> None:
     (statement,) = json.loads(site_policies.data_sync_trust(BEIJING))["Statement"]
     assert statement["Condition"] == {
