@@ -56,8 +56,16 @@ TIMEOUT_SECONDS = 60
 
 POLICY = """\
 schema: ferry/canary/v1
-steps: [shadow, 1, 5, 25, 50, 100]
+steps:
+  - shadow
+  - {percent: 1, minimum_requests: 50}
+  - {percent: 5, minimum_requests: 250}
+  - 25
+  - 50
+  - 100
+gate: {minimum_seconds: 10}
 """
+"""Short enough for three minutes: the sample size that the gate computes takes longer at 1 % of 500 requests a second."""
 POLICY_25 = """\
 schema: ferry/canary/v1
 steps: [25, 50, 100]
@@ -298,7 +306,7 @@ def cutover(site: Site, folder: Path, options: argparse.Namespace) -> dict[str, 
     state = site.desk.controller(folder / "plan.yaml", policy, told=steps.told).run()
     result: dict[str, Any] = {
         "phase": state.phase,
-        "why": state.why,
+        "reason": state.why,
         "steps in force, s": steps.seconds,
         "ended, s": steps.now(),
     }
