@@ -35,6 +35,8 @@ class Gate:
         self._baseline, self._candidate = NOTHING, NOTHING
         """Of this round."""
         self._round, self._next_look, self._spent = 0, 0, 0.0
+        self._alpha = looks.alpha_of_round(policy, 0)
+        """Of one test in this round."""
         self._round_began_s = started_s
         self._levels = looks.levels(self.required().candidate)
         self._open = OpenRequests(looks.alpha_per_test(policy), started_s)
@@ -116,8 +118,7 @@ class Gate:
                 return True
 
     def _is_refused(self, baseline: Measured, candidate: Measured) -> bool:
-        alpha = looks.alpha_of_round(self._policy, self._round)
-        spent = statistics.spent(self._levels[self._next_look - 1], alpha)
+        spent = statistics.spent(self._levels[self._next_look - 1], self._alpha)
         may_spend, self._spent = spent - self._spent, spent
         for metric in (*self._comparisons, *self._limits):
             if metric.matters(baseline, candidate) and (p_value := metric.p_value(baseline, candidate)) <= may_spend:
@@ -142,6 +143,7 @@ class Gate:
         if not self._step.is_alone:
             self._baseline = self._baseline.part(len(baseline), len(self._baseline))
         self._round += 1
+        self._alpha = looks.alpha_of_round(self._policy, self._round)
         self._next_look, self._spent, self._round_began_s = 0, 0.0, ended_s
 
     def _not_compared(self, baseline: Measured, candidate: Measured) -> str:

@@ -54,8 +54,8 @@ class Measured:
         """The requests from `start` to before `stop`."""
         found = {}
         for name, known in self.measures.items():
-            low, high = np.searchsorted(known.at, (start, stop))
-            found[name] = Known(known.at[low:high] - start if start else known.at[low:high], known.values[low:high])
+            low, high = known.at.searchsorted(start) if start else 0, known.at.searchsorted(stop)
+            found[name] = Known(known.at[low:high] - start if start else known.at[:high], known.values[low:high])
         return Measured(self.ends_s[start:stop], found)
 
     def followed_by(self, later: Measured) -> Measured:
