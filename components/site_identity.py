@@ -56,7 +56,9 @@ class SiteIdentity(pulumi.ComponentResource):
             name,
             role=role.name,
             policy=pulumi.Output.all(bucket_arn=args.bucket_arn, key_arn=args.key_arn).apply(
-                lambda known: site_policies.pusher_rights(args.identity, models=args.site.models, **known)
+                lambda known: site_policies.pusher_rights(
+                    args.identity, models=args.site.models, signing_key_arn=args.site.signing_key_arn, **known
+                )
             ),
             opts=child,
         )

@@ -18,6 +18,7 @@ from tests.certificates import authority
 from tests.conftest import REPOSITORY, Rehearsed
 
 AGENT = "arn:aws:datasync:us-east-1:123456789012:agent/agent-0123456789abcdef0"
+SIGNING_KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 LIFECYCLE = "s3:PutLifecycleConfiguration"
 SUBJECTS, MODELS = ["push-1.site.example", "push-2.site.example"], ["r1-32b", "r1-7b"]
 
@@ -33,7 +34,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, S
         (project / "stacks" / module.name).symlink_to(module)
     stack = yaml.safe_load((REPOSITORY / "stacks" / "Pulumi.prod.yaml").read_text(encoding="utf-8"))
     stack["config"] |= {
-        "ferry:site_identity": {"certificate_authority_pem": authority(), "subjects": SUBJECTS, "models": MODELS},
+        "ferry:site_identity": {
+            "certificate_authority_pem": authority(),
+            "subjects": SUBJECTS,
+            "models": MODELS,
+            "signing_key_arn": SIGNING_KEY,
+        },
         "ferry:data_sync": {
             "agent_arns": [AGENT],
             "nfs_server": "nas.site.example",
@@ -149,6 +155,10 @@ MUTATIONS: dict[str, tuple[Callable[[Rehearsed], None], str]] = {
     "every listing": (rights_changed("site", without_condition("ListOwnModels")), PUSHES),
     "a key for anything": (
         rights_changed("site", lambda all_: named(all_, "UseKeyThroughS3").pop("Condition")),
+        PUSHES,
+    ),
+    "any key to sign with": (
+        rights_changed("site", lambda all_: named(all_, "SignModels").update(Resource="*")),
         PUSHES,
     ),
     "a managed policy": (managed_policy, PUSHES),
