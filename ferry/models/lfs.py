@@ -69,6 +69,15 @@ def read_repository(repository: Path, revision: str, scratch: Path) -> Tree:
     return Tree(tuple(sorted(files, key=lambda file: file.path)), tuple(left_out))
 
 
+def lay_out(tree: Tree, folder: Path) -> Path:
+    """Make a folder that has the tree's files as links, for what reads a model's folder. Returns the folder."""
+    for file in tree.files:
+        link = folder / file.path
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file.source)
+    return folder
+
+
 def _fetched(path: str, pointer: bytes, store: Path) -> LocalFile | None:
     oid, size = OID.search(pointer), SIZE.search(pointer)
     if oid is None or size is None:

@@ -19,6 +19,7 @@ from tests.certificates import authority
 from tests.conftest import REPOSITORY, Rehearsed
 
 AGENT = "arn:aws:datasync:us-east-1:123456789012:agent/agent-0123456789abcdef0"
+SIGNING_KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 LIFECYCLE = "s3:PutLifecycleConfiguration"
 SUBJECTS, MODELS = ["push-1.site.example", "push-2.site.example"], ["r1-32b", "r1-7b"]
 
@@ -39,6 +40,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, S
             "subjects": SUBJECTS,
             "models": MODELS,
             "gateways": ["home"],
+            "signing_key_arn": SIGNING_KEY,
         },
         "ferry:data_sync": {
             "agent_arns": [AGENT],
@@ -155,6 +157,10 @@ MUTATIONS: dict[str, tuple[Callable[[Rehearsed], None], str]] = {
     "every listing": (rights_changed("site", without_condition("ListOwnModels")), PUSHES),
     "a key for anything": (
         rights_changed("site", lambda all_: named(all_, "UseKeyThroughS3").pop("Condition")),
+        PUSHES,
+    ),
+    "any key to sign with": (
+        rights_changed("site", lambda all_: named(all_, "SignModels").update(Resource="*")),
         PUSHES,
     ),
     "a managed policy": (managed_policy, PUSHES),
