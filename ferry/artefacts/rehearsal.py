@@ -30,6 +30,15 @@ class NotEmulated(Frozen):
     why: str
 
 
+class ResourceChange(Frozen):
+    """One resource that the engine would change, or has changed."""
+
+    action: Literal["create", "update", "delete", "replace", "import"]
+    type: str
+    name: str
+    properties: list[str] = Field(description="inputs that differ; empty for what is created or deleted")
+
+
 class Rehearsal(Artefact):
     """What the program left in the embedded account: `ferry rehearse`."""
 
@@ -37,7 +46,7 @@ class Rehearsal(Artefact):
 
     environment: str
     region: str
-    front: Literal["in-process"]
+    front: str = Field(description="`in-process`, or the CLI whose engine ran the program: `pulumi v3.272.0`")
     emulator: str
     seconds: float
     resources: dict[str, int] = Field(description="type token to count")
@@ -46,6 +55,9 @@ class Rehearsal(Artefact):
     seeded: list[str]
     conditions_evaluated: list[str]
     outputs: dict[str, Any]
+    changes: list[ResourceChange] | None = Field(
+        default=None, description="what makes this stack of the one before, where a change was rehearsed"
+    )
 
     @property
     def passed(self) -> bool:
