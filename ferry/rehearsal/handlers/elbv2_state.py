@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ferry.rehearsal.handlers import Account, Inputs, State, deleted_by, elbv2, reads, updates
+from ferry.errors import RehearsalError
+from ferry.rehearsal.handlers import Account, Inputs, State, deleted_by, deletes, elbv2, reads, updates
 from ferry.rehearsal.handlers.tagging import as_map
 
 BALANCER = "aws:lb/loadBalancer:LoadBalancer"
@@ -13,7 +14,6 @@ GROUP = "aws:lb/targetGroup:TargetGroup"
 LISTENER = "aws:lb/listener:Listener"
 RULE = "aws:lb/listenerRule:ListenerRule"
 
-deleted_by(BALANCER, "elbv2", "delete_load_balancer", LoadBalancerArn="id")
 deleted_by(GROUP, "elbv2", "delete_target_group", TargetGroupArn="id")
 deleted_by(LISTENER, "elbv2", "delete_listener", ListenerArn="id")
 deleted_by(RULE, "elbv2", "delete_rule", RuleArn="id")
@@ -64,6 +64,19 @@ def read_load_balancer(account: Account, state: State) -> Mapping[str, Any]:
         },
         "tags": _tags(client, state),
     }
+
+
+@deletes(BALANCER)
+def delete_load_balancer(account: Account, state: State) -> None:
+    """`DeleteLoadBalancer`. AWS refuses it under deletion protection, and moto 5.2.5 does not: it is asked for here."""
+    client = account.client("elbv2", state.region)
+    attributes = _attributes(client.describe_load_balancer_attributes(LoadBalancerArn=state.id))
+    if attributes.get("deletion_protection.enabled") == "true":
+        raise RehearsalError(
+            f"{state.type} {state.name}: load balancer {state.id} cannot be deleted because deletion protection is "
+            "enabled; take it off with `aws elbv2 modify-load-balancer-attributes`, then run `pulumi destroy` again"
+        )
+    client.delete_load_balancer(LoadBalancerArn=state.id)
 
 
 @updates(GROUP, "deregistrationDelay", "healthCheck", "loadBalancingAlgorithmType")
