@@ -29,7 +29,7 @@ class PrivateBucketArgs:
     lock_mode: Literal["COMPLIANCE", "GOVERNANCE"] = "COMPLIANCE"
     """COMPLIANCE binds the root user, too; GOVERNANCE gives way to s3:BypassGovernanceRetention."""
     protect: bool = True
-    """Refuse to delete the bucket, its settings, and what is in it. False also lets it be destroyed with its objects."""
+    """Refuse to delete the bucket and its settings. False also lets it be destroyed with its objects."""
     region: str | None = None
     """None is the provider's region."""
 

@@ -17,6 +17,7 @@
     │   ├── Altered            what is stored, fetched or read is not what was signed or hashed
     │   ├── Conflict           somebody else has changed the same thing first, or it is there and may not change
     │   └── TransferError      the object store or the network did not do it, after all retries
+    ├── ProvisioningError      Pulumi refused or failed, or a stack's state would lie where it may not
     └── RehearsalError         the program could not be run to its end
         ├── UnknownProperty    the program sends a property that no handler knows
         ├── UnknownResource    the program registers a type or calls a function that no handler knows
@@ -93,6 +94,10 @@ class Conflict(RepositoryError):
 
 class TransferError(RepositoryError):
     """The object store or the network did not do what was asked, after all retries."""
+
+
+class ProvisioningError(FerryError):
+    """Pulumi refused or failed, or the state of a stack would lie where it may not."""
 
 
 class RehearsalError(FerryError):

@@ -21,6 +21,7 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from ferry.artefacts import NotEmulated
 from ferry.errors import RehearsalError, UnknownResource
 from ferry.rehearsal.engine import changes, drift, values
+from ferry.rehearsal.engine.tokens import Tokens
 from ferry.rehearsal.handlers import (
     HANDLERS,
     INVOKES,
@@ -55,6 +56,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self._progress = progress
         self._replaced: set[str] = set()
         self._cancelled = False
+        self._tokens = Tokens(account)
         self._lock = Lock()
 
     # ---- about the provider itself -------------------------------------------------------------------------------
@@ -96,6 +98,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Diff(self, request: Any, context: Any) -> Any:
         token, name = parts(request.urn)
+        self._tokens.written_down(request.urn)
         with _answering(context, request.urn):
             change = changes.between(
                 token, name, _inputs(request.old_inputs), _inputs(request.news), request.ignoreChanges
@@ -125,13 +128,14 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             # A new name for what replaces something, since both are there for a while.
             known = {REPLACING: request.urn} if request.urn in self._replaced else {}
             inputs = self._handed_out(token, name, given, known)
-            created = HANDLERS[token](self.account, inputs)
+            created = HANDLERS[token](self._tokens.account_for(request.urn), inputs)
             self._note(request.urn, inputs)
         return provider_pb2.CreateResponse(
             id=created.id, properties=values.to_struct(given | {"region": self._region(given)} | dict(created.outputs))
         )
 
     def Read(self, request: Any, context: Any) -> Any:
+        self._tokens.written_down(request.urn)
         with _answering(context, request.urn):
             state = _state(request.urn, request.id, request.inputs, request.properties)
             read = _handler(request.urn).read
@@ -182,6 +186,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return moved
 
     def Delete(self, request: Any, context: Any) -> Empty:
+        self._tokens.written_down(request.urn)
         with _answering(context, request.urn):
             self._not_cancelled()
             delete = _handler(request.urn).delete
