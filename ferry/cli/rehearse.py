@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -25,6 +25,13 @@ class Engine(StrEnum):
     PULUMI = "pulumi"
 
 
+class Provider(StrEnum):
+    """Who stands for AWS's plugin under the real engine."""
+
+    FERRY = "ferry"
+    OFFICIAL = "official"
+
+
 def rehearse(
     plan_file: Annotated[
         Path | None, typer.Argument(metavar="PLAN", help="The plan.yaml whose rendered stack is rehearsed.")
@@ -37,6 +44,12 @@ def rehearse(
         Engine,
         typer.Option("--engine", help="Pulumi's mocks in one process, or the real engine: the Pulumi CLI on PATH."),
     ] = Engine.IN_PROCESS,
+    provider: Annotated[
+        Provider,
+        typer.Option(
+            "--provider", help="With the real engine: Ferry's own handlers, or the official AWS plugin, pointed here."
+        ),
+    ] = Provider.FERRY,
     before: Annotated[
         str | None,
         typer.Option("--from", metavar="STACK", help="Make this stack (an ENV or a stack file) first, then --to."),
@@ -61,16 +74,20 @@ def rehearse(
     if (before is None) != (after is None) or [plan_file, stack, before].count(None) != 2:
         raise typer.BadParameter("give a PLAN, or --stack ENV, or --from STACK --to STACK")
     folder = project_at(project)
-    real = engine is Engine.PULUMI
-    if real and shutil.which(rehearsal.CLI) is None:
+    if provider is Provider.OFFICIAL and engine is not Engine.PULUMI and not before:
+        raise typer.BadParameter("--provider official needs --engine pulumi")
+    real: Literal["pulumi", "official"] | None = None
+    if before or engine is Engine.PULUMI:
+        real = "official" if provider is Provider.OFFICIAL else "pulumi"
+    if real and not before and shutil.which(rehearsal.CLI) is None:
         note("`pulumi` is not on PATH (`ferry doctor` says how to get it): the in-process front runs instead", as_json)
-        real = False
+        real = None
     resource, done = counting("rehearsing", quiet=as_json)
     how: dict[str, Any] = {"artefact_folder": output.parent, "progress": resource}
     if plan_file is not None:
         run = rehearsal.serve(plan_file, folder, force=force, engine=real, **how)
     elif before and after:
-        run = rehearsal.serve_change(before, after, folder, **how)
+        run = rehearsal.serve_change(before, after, folder, engine=real, **how)
     else:
         run = rehearsal.serve_stack(str(stack), folder, engine=real, **how)
     with done, run as account:

@@ -92,11 +92,15 @@ class _Rehearsed:
             return self._answer(settings, started, "in-process", done, [])
         # Not among the imports above: gRPC and the CLI's API take half a second, and only this front needs them.
         from ferry.rehearsal.engine import front
+        from ferry.rehearsal.engine.official import configuration
         from ferry.rehearsal.engine.session import Session
 
-        self._session = Session(Path(request["workspace"]), Path.cwd(), request["stack"], account, self._progress)
+        official = configuration(self._server.endpoint_url) if request["official"] else None
+        self._session = Session(
+            Path(request["workspace"]), Path.cwd(), request["stack"], account, self._progress, official
+        )
         done, of_engine = front.run(self._session, request["config"])
-        return self._answer(settings, started, f"pulumi v{self._session.version}", done, of_engine)
+        return self._answer(settings, started, self._session.name, done, of_engine)
 
     def change(self, request: Message) -> dict[str, Any]:
         """Make another stack of what is there."""
@@ -107,7 +111,7 @@ class _Rehearsed:
         account = self._session.provider.account
         self._seeded += seeds.seed(account, settings, [*self._seeded])
         done, of_engine, planned = front.change(self._session, account, request["config"])
-        answer = self._answer(settings, started, f"pulumi v{self._session.version}", done, of_engine)
+        answer = self._answer(settings, started, self._session.name, done, of_engine)
         answer["rehearsal"]["changes"] = [one.model_dump() for one in planned]
         return answer
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from ferry import artefacts
 from ferry.artefacts import Plan, Rehearsal
@@ -18,6 +18,9 @@ from ferry.rehearsal.process import Child
 from ferry.render.stack_file import StackFile, merge
 
 CLI = "pulumi"
+
+Engine = Literal["pulumi", "official"] | None
+"""Who runs the program: Pulumi's mocks, the real engine, or that with the official AWS plugin."""
 
 Progress = Callable[[int, str], None]
 """Called with the number of resources created so far, and the type and name of the newest."""
@@ -75,9 +78,9 @@ def serve(
     artefact_folder: Path,
     force: bool = False,
     progress: Progress | None = None,
-    engine: bool = False,
+    engine: Engine = None,
 ) -> Iterator[Served]:
-    """As `rehearse`, and the account stays up inside the context. `engine` asks for the real one."""
+    """As `rehearse`, and the account stays up inside the context. `engine` asks for a real one."""
     decided = artefacts.read(Plan, plan, force=force)
     path = _stack_file(project, decided.environment)
     if not path.is_file():
@@ -95,9 +98,9 @@ def serve(
 
 @contextmanager
 def serve_stack(
-    stack: str, project: Path, *, artefact_folder: Path, progress: Progress | None = None, engine: bool = False
+    stack: str, project: Path, *, artefact_folder: Path, progress: Progress | None = None, engine: Engine = None
 ) -> Iterator[Served]:
-    """As `rehearse_stack`, and the account stays up inside the context. `engine` asks for the real one."""
+    """As `rehearse_stack`, and the account stays up inside the context. `engine` asks for a real one."""
     path = _stack_file(project, stack)
     with _served(StackFile.read(path), stack, project, [path], artefact_folder, progress, engine) as served:
         yield served
@@ -105,7 +108,13 @@ def serve_stack(
 
 @contextmanager
 def serve_change(
-    before: str, after: str, project: Path, *, artefact_folder: Path, progress: Progress | None = None
+    before: str,
+    after: str,
+    project: Path,
+    *,
+    artefact_folder: Path,
+    progress: Progress | None = None,
+    engine: Engine = "pulumi",
 ) -> Iterator[Served]:
     """Make one stack under the real engine, then make another of it; what is served is the second.
 
@@ -121,7 +130,7 @@ def serve_change(
                 f"{paths[0]} is of the {name} {getattr(old, name)} and {paths[1]} of {getattr(new, name)}: "
                 f"a change stays in one {name}; rehearse each with --stack"
             )
-    with _served(files[0], old.environment, project, paths, artefact_folder, progress, True) as served:
+    with _served(files[0], old.environment, project, paths, artefact_folder, progress, engine) as served:
         request = {"do": "change", "config": _readable(files[1])}
         yield _rehearsed(served._child, request, paths, artefact_folder, progress)
 
@@ -142,16 +151,16 @@ def _served(
     made_from: list[Path],
     artefact_folder: Path,
     progress: Progress | None,
-    engine: bool,
+    engine: Engine,
 ) -> Iterator[Served]:
-    request = {"do": "rehearse", "stack": stack, "config": _readable(file)}
+    request: dict[str, Any] = {"do": "rehearse", "stack": stack, "config": _readable(file)}
     file.settings()  # what is wrong with the file is said in terms of the file, before anything is started
     if engine and shutil.which(CLI) is None:
         raise RehearsalError(f"`{CLI}` is not on PATH; `ferry doctor` says how to get it")
     with ExitStack() as until_the_end:
         if engine:
             folder = until_the_end.enter_context(TemporaryDirectory(prefix="ferry-engine-"))
-            request["workspace"] = folder
+            request |= {"workspace": folder, "official": engine == "official"}
         child = until_the_end.enter_context(Child(project))
         yield _rehearsed(child, request, made_from, artefact_folder, progress)
 

@@ -57,7 +57,7 @@ def _told(session: Session) -> Run:
     listed = [one for properties in provider.not_emulated.values() for one in properties]
     return Run(
         session.outputs(),
-        +provider.resources,
+        session.resources(),
         provider.properties,
         sorted(listed, key=lambda one: (one.resource, one.property)),
     )

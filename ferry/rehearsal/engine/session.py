@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,13 +24,21 @@ class Session:
     """One stack. Every method runs the CLI once and raises RehearsalError with what it said."""
 
     def __init__(
-        self, folder: Path, project: Path, stack: str, account: Account, progress: Progress | None = None
+        self,
+        folder: Path,
+        project: Path,
+        stack: str,
+        account: Account,
+        progress: Progress | None = None,
+        official: Mapping[str, Any] | None = None,
     ) -> None:
+        """`official` is the configuration that leads AWS's official plugin, which is then used, to the account."""
         if shutil.which("pulumi") is None:
             raise RehearsalError("`pulumi` is not on PATH; `ferry doctor` says how to get it")
         self.provider = Provider(account, plugin.sdk_version(), progress)
         self._server, port = serve(self.provider)
-        self.workspace = Workspace(folder, project, stack, port)
+        self._official = official or {}
+        self.workspace = Workspace(folder, project, stack, None if official else port)
         self._stack: automation.Stack | None = None
 
     def close(self) -> None:
@@ -37,9 +46,10 @@ class Session:
         self._server.stop(None).wait()
 
     @property
-    def version(self) -> str:
-        """The CLI's."""
-        return str(self._opened().workspace.pulumi_version)
+    def name(self) -> str:
+        """Which engine runs, with which provider."""
+        version = f"pulumi v{self._opened().workspace.pulumi_version}"
+        return f"{version} with the official AWS plugin {plugin.sdk_version()}" if self._official else version
 
     def up(self, config: Mapping[str, Any]) -> Steps:
         """Make the account what the program says."""
@@ -57,13 +67,23 @@ class Session:
         """Delete what the state knows."""
         return self._run(lambda stack, **how: stack.destroy(exclude_protected=exclude_protected, **how))
 
+    def resources(self) -> Counter[str]:
+        """How many of each type the state holds, without components and the engine's own."""
+        deployment: Mapping[str, Any] = self._opened().export_stack().deployment or {}
+        held = deployment.get("resources", [])
+        return Counter(one["type"] for one in held if one.get("custom") and not one["type"].startswith("pulumi:"))
+
+    def cancel(self) -> None:
+        """Take the lock off a state whose engine was killed."""
+        self._opened().cancel()
+
     def outputs(self) -> dict[str, Any]:
         """What the program exported."""
         return {name: output.value for name, output in self._opened().outputs().items()}
 
     def _run(self, run: Callable[..., Any], config: Mapping[str, Any] | None = None) -> Steps:
         if config is not None:
-            self.workspace.configure(config)
+            self.workspace.configure({**config, **self._official})
         steps = Steps()
         with _said_by_the_engine(steps):
             run(self._opened(), on_event=steps.note, color="never", suppress_progress=True)

@@ -24,21 +24,18 @@ STACKS = "stacks"
 class Workspace:
     """A folder in which `pulumi` works on one stack, with the state in a file beside it and no way to the network."""
 
-    def __init__(self, folder: Path, project: Path, stack: str, port: int) -> None:
+    def __init__(self, folder: Path, project: Path, stack: str, port: int | None) -> None:
+        """`port` is the provider's; without one, the AWS plugin that the user has installed is used."""
         self.stack = stack
         self.work_dir = folder / "project"
         self.state = folder / "state"
-        self._bin, self._home = folder / "bin", folder / "home"
-        for made in (self.work_dir / STACKS, self.state, self._home):
+        for made in (self.work_dir / STACKS, self.state, folder / "home"):
             made.mkdir(parents=True, exist_ok=True)
         _link(project, self.work_dir, but={"Pulumi.yaml", STACKS})
         if (project / STACKS).is_dir():
             _link(project / STACKS, self.work_dir / STACKS, but={stack_file(stack)})
         (self.work_dir / "Pulumi.yaml").write_text(json.dumps(_project(project)), encoding="utf-8")
-        plugin.install(self._bin, port)
         self.variables = {
-            "PATH": os.pathsep.join([str(self._bin), os.environ.get("PATH", os.defpath)]),
-            "PULUMI_HOME": str(self._home),
             "PULUMI_BACKEND_URL": f"file://{self.state}",
             "PULUMI_CONFIG_PASSPHRASE": secrets.token_hex(16),  # of a state that ends with the rehearsal
             "PULUMI_SKIP_UPDATE_CHECK": "true",
@@ -46,6 +43,10 @@ class Workspace:
             "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
+        if port is not None:
+            plugin.install(folder / "bin", port)
+            path = os.pathsep.join([str(folder / "bin"), os.environ.get("PATH", os.defpath)])
+            self.variables |= {"PATH": path, "PULUMI_HOME": str(folder / "home")}
 
     def configure(self, config: Mapping[str, Any]) -> None:
         """Write the stack's configuration; what the CLI keeps beside it stays."""

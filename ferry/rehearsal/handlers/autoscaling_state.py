@@ -46,6 +46,8 @@ def group_changed(account: Account, old: State, new: Inputs) -> Mapping[str, Any
         if old.inputs.get(given) != new.properties.get(given) and wanted[field] is not None
     }
     if sent:
+        # moto 5.2.5 forgets the instance policy of a group when an update does not name it again.
+        sent |= {key: wanted[key] for key in ("LaunchTemplate", "MixedInstancesPolicy") if wanted[key] is not None}
         client.update_auto_scaling_group(AutoScalingGroupName=name, **sent)
     _retag(client, old, autoscaling.tags(new))
     _reattach(client, name, old.inputs.get("targetGroupArns") or [], new.take("targetGroupArns", []))

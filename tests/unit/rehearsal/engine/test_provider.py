@@ -127,13 +127,14 @@ def test_outputs_that_an_update_moves_are_unknown_in_its_preview_and_known_after
 def test_only_the_sizes_that_differ_are_sent_to_a_group(engine: Any, account: Any) -> None:
     group = "aws:autoscaling/group:Group"
     template, _ = engine.create(TEMPLATE, {"name": "node", "imageId": "ami-1", "instanceType": "g5.xlarge"}, "node")
+    override = {"launchTemplateSpecification": {"launchTemplateId": template, "version": "$Latest"}}
     old = {
         "name": "fleet",
         "minSize": 0,
         "maxSize": 2,
         "desiredCapacity": 0,
         "vpcZoneIdentifiers": [account.client("ec2").describe_subnets()["Subnets"][0]["SubnetId"]],
-        "launchTemplate": {"id": template, "version": "$Latest"},
+        "mixedInstancesPolicy": {"launchTemplate": override | {"overrides": [{"instanceType": "g5.xlarge"}]}},
     }
     id_, outputs = engine.create(group, old)
     autoscaling = account.client("autoscaling")
@@ -141,6 +142,7 @@ def test_only_the_sizes_that_differ_are_sent_to_a_group(engine: Any, account: An
     engine.update(group, id_, outputs, old, old | {"maxSize": 4})
     (found,) = autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
     assert (found["MinSize"], found["MaxSize"]) == (1, 4)
+    assert found["MixedInstancesPolicy"]["LaunchTemplate"]["Overrides"] == [{"InstanceType": "g5.xlarge"}]
 
 
 def test_what_was_changed_behind_its_back_is_read_as_it_is_now(engine: Any, account: Any) -> None:
