@@ -45,7 +45,7 @@ from ferry.artefacts.cluster import (
 from ferry.artefacts.deployment import Deployment
 from ferry.artefacts.figures import Basis, Figure, Frozen, Money, assumed, measured, unknown
 from ferry.artefacts.plan import Candidate, CostLine, Plan, Reason, Verdict
-from ferry.artefacts.rehearsal import Check, Crossing, NotEmulated, Rehearsal
+from ferry.artefacts.rehearsal import Check, Crossing, NotEmulated, Rehearsal, ResourceChange
 from ferry.artefacts.simulation import BatchPoint, Outcome, Simulation, Spread
 from ferry.artefacts.sweep import Sweep, SweepBound, SweepPoint
 
@@ -86,6 +86,7 @@ __all__ = [
     "Quantiles",
     "Reason",
     "Rehearsal",
+    "ResourceChange",
     "Serving",
     "Simulation",
     "Slo",

@@ -40,6 +40,15 @@ class Crossing(Frozen):
     why: str | None = Field(default=None, description="of what failed or was skipped")
 
 
+class ResourceChange(Frozen):
+    """One resource that the engine would change, or has changed."""
+
+    action: Literal["create", "update", "delete", "replace", "import"]
+    type: str
+    name: str
+    properties: list[str] = Field(description="inputs that differ; empty for what is created or deleted")
+
+
 class Rehearsal(Artefact):
     """What the program left in the embedded account: `ferry rehearse`."""
 
@@ -47,7 +56,7 @@ class Rehearsal(Artefact):
 
     environment: str
     region: str
-    front: Literal["in-process"]
+    front: str = Field(description="`in-process`, or the CLI whose engine ran the program: `pulumi v3.272.0`")
     emulator: str
     seconds: float
     resources: dict[str, int] = Field(description="type token to count")
@@ -57,6 +66,9 @@ class Rehearsal(Artefact):
     conditions_evaluated: list[str]
     outputs: dict[str, Any]
     crossing: list[Crossing] = Field(default=[], description="empty: it was left out")
+    changes: list[ResourceChange] | None = Field(
+        default=None, description="what makes this stack of the one before, where a change was rehearsed"
+    )
 
     @property
     def passed(self) -> bool:

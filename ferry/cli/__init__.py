@@ -29,17 +29,18 @@ from ferry.cli.report import report
 from ferry.cli.simulate import simulate
 from ferry.cli.site import site
 from ferry.cli.token import token
+from ferry.cli.up import drift, up
 from ferry.errors import FerryError
 
 app = typer.Typer(
     help="Move LLM inference from a server room to AWS, and leave training at home.",
-    epilog="The road: assess, plan, simulate, cost, render, rehearse, report. "
+    epilog="The road: assess, plan, simulate, cost, render, rehearse, up, report. "
     "Exit codes: 0 done, 1 error, 2 usage, 3 the answer: no.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (assess, plan, simulate, cost, render, rehearse, report, rollback, doctor):
+for verb in (assess, plan, simulate, cost, render, rehearse, report, up, drift, rollback, doctor):
     app.command()(verb)
 app.add_typer(catalog, name="catalog")
 models.command("rollout")(rollout)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ferry.artefacts import Check, Crossing, Rehearsal
+from ferry.provisioning.text import changed
 
 
 def describe(rehearsal: Rehearsal) -> RenderableType:
@@ -22,6 +23,8 @@ def describe(rehearsal: Rehearsal) -> RenderableType:
         f"{rehearsal.front} against {rehearsal.emulator}, {rehearsal.seconds:.1f} s",
         Text(f"{passed} of {len(rehearsal.checks)} checks passed", style="green" if not failed else "bold red"),
     ]
+    if rehearsal.changes is not None:
+        parts += [changed(rehearsal.changes), ""]
     if failed:
         parts.append(_failures(failed))
     parts.append(_crossing(rehearsal.crossing) if rehearsal.crossing else Text("crossing: left out", style="dim"))
