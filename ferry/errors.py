@@ -26,7 +26,8 @@
     └── RehearsalError         the program could not be run to its end
         ├── UnknownProperty    the program sends a property that no handler knows
         ├── UnknownResource    the program registers a type or calls a function that no handler knows
-        └── DuplicateUrn       two resources share one name
+        ├── DuplicateUrn       two resources share one name
+        └── PolicyBroken       the stack breaks a mandatory policy; nothing was created
 
 A message says what is wrong, the value given, the values allowed, and the remedy; it stays on one line.
 The answer "no" (a verdict, a failed check) is a result, not an error: the CLI exits with 3 for it.
@@ -139,3 +140,7 @@ class UnknownResource(RehearsalError):
 
 class DuplicateUrn(RehearsalError):
     """Two resources of the program share one name; the real engine refuses that, Pulumi's mocks do not."""
+
+
+class PolicyBroken(RehearsalError):
+    """The stack breaks a mandatory policy. It is found before anything is created."""

@@ -42,10 +42,11 @@ from ferry.artefacts.cluster import (
     Synchronisation,
     Topology,
 )
+from ferry.artefacts.compliance import Compliance
 from ferry.artefacts.deployment import Deployment
 from ferry.artefacts.figures import Basis, Figure, Frozen, Money, assumed, measured, unknown
 from ferry.artefacts.plan import Candidate, CostLine, Plan, Reason, Verdict
-from ferry.artefacts.rehearsal import Check, Crossing, NotEmulated, Rehearsal, ResourceChange
+from ferry.artefacts.rehearsal import Check, Crossing, NotEmulated, PolicyAnswer, PolicySeen, Rehearsal, ResourceChange
 from ferry.artefacts.simulation import BatchPoint, Outcome, Simulation, Spread
 from ferry.artefacts.sweep import Sweep, SweepBound, SweepPoint
 
@@ -60,6 +61,7 @@ __all__ = [
     "ClusterMetrics",
     "Collective",
     "CollectiveSize",
+    "Compliance",
     "Constraints",
     "CostLine",
     "Crossing",
@@ -83,6 +85,8 @@ __all__ = [
     "NotEmulated",
     "Outcome",
     "Plan",
+    "PolicyAnswer",
+    "PolicySeen",
     "Quantiles",
     "Reason",
     "Rehearsal",

@@ -49,6 +49,23 @@ class ResourceChange(Frozen):
     properties: list[str] = Field(description="inputs that differ; empty for what is created or deleted")
 
 
+class PolicySeen(Frozen):
+    """What a policy saw of one property of one resource that the program asks for."""
+
+    resource: str
+    property: str
+    value: str
+    ok: bool
+    sha256: str = Field(description="over the resource's type and properties as they were judged")
+
+
+class PolicyAnswer(Frozen):
+    """What one policy saw in the whole stack. Nothing seen proves nothing."""
+
+    rule: str
+    seen: list[PolicySeen]
+
+
 class Rehearsal(Artefact):
     """What the program left in the embedded account: `ferry rehearse`."""
 
@@ -61,6 +78,10 @@ class Rehearsal(Artefact):
     seconds: float
     resources: dict[str, int] = Field(description="type token to count")
     checks: list[Check]
+    policies: list[PolicyAnswer] = Field(
+        default=[], description="of a project with a policy pack (`policies/`); empty where it has none"
+    )
+    policy_profile: str | None = Field(default=None, description="what the policies were asked under")
     not_emulated: list[NotEmulated]
     seeded: list[str]
     conditions_evaluated: list[str]

@@ -15,6 +15,7 @@ import typer
 from ferry.cli.assess import assess
 from ferry.cli.audit import audit
 from ferry.cli.catalog import catalog, read_refreshed
+from ferry.cli.compliance import compliance
 from ferry.cli.cost import cost
 from ferry.cli.cutover import cutover, rollback
 from ferry.cli.doctor import doctor
@@ -45,6 +46,7 @@ for verb in (assess, plan, simulate, cost, render, rehearse, report, up, drift, 
 app.add_typer(catalog, name="catalog")
 models.command("rollout")(rollout)
 models.command("plan-transfer")(plan_transfer)
+app.add_typer(compliance, name="compliance")
 app.add_typer(models, name="models")
 app.add_typer(site, name="site")
 app.add_typer(cutover, name="cutover")

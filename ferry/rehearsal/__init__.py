@@ -11,9 +11,29 @@ stub_engine/  an OpenAI-compatible engine that generates nothing
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ferry.rehearsal.runner import CLI, Served, rehearse, rehearse_stack, serve, serve_change, serve_stack
+    from ferry.rehearsal.runner import (
+        CLI,
+        Served,
+        judge_stack,
+        rehearse,
+        rehearse_stack,
+        serve,
+        serve_change,
+        serve_stack,
+        stack_of,
+    )
 
-__all__ = ["CLI", "Served", "rehearse", "rehearse_stack", "serve", "serve_change", "serve_stack"]
+__all__ = [
+    "CLI",
+    "Served",
+    "judge_stack",
+    "rehearse",
+    "rehearse_stack",
+    "serve",
+    "serve_change",
+    "serve_stack",
+    "stack_of",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -21,8 +21,9 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TextIO
 
+from ferry.compliance import Context, Resource, judged
 from ferry.errors import FerryError, RehearsalError
-from ferry.rehearsal import checks, conditions, handlers, program, seeds
+from ferry.rehearsal import checks, conditions, handlers, policies, program, seeds
 from ferry.rehearsal.copies import Copies
 from ferry.rehearsal.program import Run
 from ferry.rehearsal.server import EMULATOR, Server
@@ -47,6 +48,8 @@ def main() -> None:
                 answer = rehearsed.make(request)
             elif request["do"] == "change":
                 answer = rehearsed.change(request)
+            elif request["do"] == "judge":
+                answer = _judge(server, request)
             elif request["do"] == "copy":
                 answer = copies.make()
             else:
@@ -87,9 +90,10 @@ class _Rehearsed:
         account = self._server.account(settings.region)
         self._seeded = seeds.seed(account, settings)
         _import_all(handlers.__path__, handlers.__name__)
+        asked = policies.hold(Path.cwd(), request["stack"], request["config"], account)
         if "workspace" not in request:
             done = program.run(Path.cwd(), PROJECT, request["stack"], request["config"], account, self._progress)
-            return self._answer(settings, started, "in-process", done, [])
+            return self._answer(settings, started, "in-process", done, [], asked and done.registered)
         # Not among the imports above: gRPC and the CLI's API take half a second, and only this front needs them.
         from ferry.rehearsal.engine import front
         from ferry.rehearsal.engine.official import configuration
@@ -100,7 +104,7 @@ class _Rehearsed:
             Path(request["workspace"]), Path.cwd(), request["stack"], account, self._progress, official
         )
         done, of_engine = front.run(self._session, request["config"])
-        return self._answer(settings, started, self._session.name, done, of_engine)
+        return self._answer(settings, started, self._session.name, done, of_engine, asked)
 
     def change(self, request: Message) -> dict[str, Any]:
         """Make another stack of what is there."""
@@ -110,8 +114,9 @@ class _Rehearsed:
         settings = Settings.from_config(request["config"])
         account = self._session.provider.account
         self._seeded += seeds.seed(account, settings, [*self._seeded])
+        asked = policies.hold(Path.cwd(), settings.environment, request["config"], account)
         done, of_engine, planned = front.change(self._session, account, request["config"])
-        answer = self._answer(settings, started, self._session.name, done, of_engine)
+        answer = self._answer(settings, started, self._session.name, done, of_engine, asked)
         answer["rehearsal"]["changes"] = [one.model_dump() for one in planned]
         return answer
 
@@ -119,8 +124,9 @@ class _Rehearsed:
         _send(self._answers, {"say": "created", "count": created, "resource": newest})
 
     def _answer(
-        self, settings: Settings, started: float, front: str, done: Run, of_engine: list[Any]
+        self, settings: Settings, started: float, front: str, done: Run, of_engine: list[Any], asked: list[Resource]
     ) -> dict[str, Any]:
+        """`asked`: the resources that the policies judge; none where the project has no policies."""
         _import_all(checks.__path__, checks.__name__)
         account = self._server.account(settings.region)
         results = [*of_engine, *checks.run(account, checks.Stack(settings, done.outputs))]
@@ -137,6 +143,8 @@ class _Rehearsed:
                 "seconds": round(time.monotonic() - started, 1),
                 "resources": dict(sorted(done.resources.items())),
                 "checks": [check.model_dump() for check in results],
+                "policy_profile": Context.of(settings).profile if asked else None,
+                "policies": [one.model_dump() for one in judged(asked, Context.of(settings))] if asked else [],
                 "not_emulated": [one.model_dump() for one in done.not_emulated],
                 "seeded": self._seeded,
                 "conditions_evaluated": sorted(conditions.CONDITIONS.evaluated),
@@ -144,6 +152,18 @@ class _Rehearsed:
             },
             "properties": done.properties,
         }
+
+
+def _judge(server: Server, request: Message) -> dict[str, Any]:
+    """What the policies see in what the program is going to ask for; nothing is created."""
+    settings = Settings.from_config(request["config"])
+    server.reset()
+    account = server.account(settings.region)
+    seeds.seed(account, settings)
+    _import_all(handlers.__path__, handlers.__name__)
+    resources = program.forecast(Path.cwd(), PROJECT, request["stack"], request["config"], account)
+    answers = judged(resources, Context.of(settings, request["profile"]))
+    return {"say": "judged", "policies": [one.model_dump() for one in answers], "region": settings.region}
 
 
 def _import_all(path: Any, package: str) -> None:

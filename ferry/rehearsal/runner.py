@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from ferry import artefacts
-from ferry.artefacts import Plan, Rehearsal
+from ferry.artefacts import Plan, PolicyAnswer, Rehearsal
+from ferry.compliance import Profile
 from ferry.errors import RehearsalError
 from ferry.rehearsal import environment
 from ferry.rehearsal.process import Child
@@ -96,17 +97,7 @@ def serve(
     engine: Engine = None,
 ) -> Iterator[Served]:
     """As `rehearse`, and the account stays up inside the context. `engine` asks for a real one."""
-    decided = artefacts.read(Plan, plan, force=force)
-    path = _stack_file(project, decided.environment)
-    if not path.is_file():
-        raise RehearsalError(f"{path}: not there; write it with `ferry render {plan}`")
-    file = StackFile.read(path)
-    rendered = merge(file.config, decided.config)
-    if differing := sorted(key for key in rendered if rendered[key] != file.config.get(key)):
-        raise RehearsalError(
-            f"{path}: {', '.join(differing)} is not what {plan} decided; write it with `ferry render {plan}`, "
-            f"or rehearse the file as it stands with `ferry rehearse --stack {decided.environment}`"
-        )
+    decided, path, file = _rendered(plan, project, force=force)
     with _served(file, decided.environment, project, [plan, path], artefact_folder, progress, engine) as served:
         yield served
 
@@ -154,8 +145,43 @@ def _named(project: Path, stack: str) -> Path:
     return Path(stack) if Path(stack).suffix in (".yaml", ".yml") else _stack_file(project, stack)
 
 
+def _rendered(plan: Path, project: Path, *, force: bool) -> tuple[Plan, Path, StackFile]:
+    """A plan and the stack file that it was rendered into; RehearsalError where that is not the plan's."""
+    decided = artefacts.read(Plan, plan, force=force)
+    path = _stack_file(project, decided.environment)
+    if not path.is_file():
+        raise RehearsalError(f"{path}: not there; write it with `ferry render {plan}`")
+    file = StackFile.read(path)
+    rendered = merge(file.config, decided.config)
+    if differing := sorted(key for key in rendered if rendered[key] != file.config.get(key)):
+        raise RehearsalError(
+            f"{path}: {', '.join(differing)} is not what {plan} decided; write it with `ferry render {plan}`, "
+            f"or rehearse the file as it stands with `ferry rehearse --stack {decided.environment}`"
+        )
+    return decided, path, file
+
+
+def stack_of(plan: Path, project: Path, *, force: bool = False) -> tuple[str, Path]:
+    """The stack that a plan was rendered into, and its file. Raises as `rehearse` does."""
+    decided, path, _ = _rendered(plan, project, force=force)
+    return decided.environment, path
+
+
 def _stack_file(project: Path, stack: str) -> Path:
     return project / "stacks" / f"Pulumi.{stack}.yaml"
+
+
+def judge_stack(stack: str, project: Path, profile: Profile) -> tuple[str, list[PolicyAnswer]]:
+    """The stack's region, and what every policy sees in what its program is going to ask for; nothing is created.
+
+    Raises InputError for an unusable stack file, RehearsalError where the program does not run to its end.
+    """
+    path = _stack_file(project, stack)
+    file = StackFile.read(path)
+    file.settings()
+    with Child(project) as child:
+        answer = child.ask({"do": "judge", "stack": stack, "config": _readable(file), "profile": profile})
+    return answer["region"], [PolicyAnswer.model_validate(one) for one in answer["policies"]]
 
 
 @contextmanager

@@ -25,10 +25,27 @@ def describe(rehearsal: Rehearsal) -> RenderableType:
     ]
     if rehearsal.changes is not None:
         parts += [changed(rehearsal.changes), ""]
+    parts.append(_policies(rehearsal))
     if failed:
         parts.append(_failures(failed))
     parts.append(_crossing(rehearsal.crossing) if rehearsal.crossing else Text("crossing: left out", style="dim"))
     return Group(*parts, "", *_where_the_emulation_ends(rehearsal))
+
+
+def _policies(rehearsal: Rehearsal) -> Text:
+    """How many policies held. A broken one that is mandatory would have ended the rehearsal."""
+    if not rehearsal.policies:
+        return Text("policies: none, the project has no folder policies/", style="dim")
+    looked = [one for one in rehearsal.policies if one.seen]
+    broken = [one.rule for one in looked if not all(seen.ok for seen in one.seen)]
+    held = f"{len(looked) - len(broken)} of {len(looked)} policies hold"
+    nothing = len(rehearsal.policies) - len(looked)
+    return Text(
+        held
+        + (f", {nothing} more had nothing to look at" if nothing else "")
+        + (f"; broken, advisory: {', '.join(broken)}" if broken else ""),
+        style="yellow" if broken else "green",
+    )
 
 
 def _failures(failed: list[Check]) -> Table:
