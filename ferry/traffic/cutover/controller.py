@@ -144,7 +144,8 @@ class Controller:
 
     def _again(self, found: State, standing: Division) -> State:
         """The one that is under way; the policy may have changed, the place where traffic is may not."""
-        if standing not in (found.intended, found.before):
+        pending = found.entered_at is None or found.phase in GOING_HOME
+        if standing != found.intended and not (pending and standing == found.before):
             raise TrafficError(
                 f"{found.candidate} has {standing}, the cutover left it {found.intended}: somebody else has changed "
                 "that; `ferry rollback` brings all traffic home, then start again"
@@ -152,8 +153,6 @@ class Controller:
         update: dict[str, Any] = {"plan": str(self.plan.resolve()), "policy": str(self.policy_file.resolve())}
         if found.phase == "running" and found.step >= 0:
             update["step"] = self._step_at(found.intended)
-        if standing != found.intended:
-            update["entered_at"] = None
         return found.model_copy(update=update)
 
     def _step_at(self, division: Division) -> int:

@@ -14,8 +14,9 @@ import numpy as np
 from ferry.traffic.gate import looks, statistics
 from ferry.traffic.gate.decision import Action, Decision, FigureValue, Required
 from ferry.traffic.gate.events import Events
+from ferry.traffic.gate.limits import Limit, limits
 from ferry.traffic.gate.measures import NOTHING, Measured, measure
-from ferry.traffic.gate.metrics import Limit, SlowAnswers, comparisons, limits
+from ferry.traffic.gate.metrics import SlowAnswers, comparisons
 from ferry.traffic.gate.missing import missing
 from ferry.traffic.gate.open_requests import OpenRequests
 from ferry.traffic.gate.policy import CanaryPolicy, Step

@@ -243,7 +243,11 @@ def test_a_pause_outlives_the_controller(site: Site) -> None:
     assert site.actions()[-1] == "paused"
 
 
-def test_a_controller_that_was_superseded_says_by_whom_and_changes_nothing(site: Site) -> None:
+@pytest.mark.parametrize("keeps_generation", [True, False])
+def test_a_controller_that_was_superseded_says_by_whom_and_changes_nothing(
+    site: Site, *, keeps_generation: bool
+) -> None:
+    site.road.keeps_generation = keeps_generation
     second = site.controller(verb="cutover resume", sleep=lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
 
     def another_takes_over() -> None:
@@ -301,3 +305,35 @@ def test_a_damaged_state_is_an_error_that_names_the_way_out(site: Site) -> None:
     site.states.path.write_text("{")
     with pytest.raises(TrafficError, match=r"`ferry rollback` brings all traffic home without it"):
         site.controller().run()
+
+
+def test_shares_that_were_put_back_by_hand_are_not_moved_again(site: Site) -> None:
+    site.says = lambda step, look: "hold" if step == "50 %" else "advance"
+    site.on_tick = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        site.controller().run()
+    site.road.division = FIVE
+    with pytest.raises(TrafficError, match="cloud has 5 %, the cutover left it 50 %"):
+        site.controller().run()
+    assert site.road.division == FIVE
+
+
+def test_a_state_is_written_by_the_newest_generation_only(site: Site) -> None:
+    old = site.controller().run()
+    site.states.save(old.model_copy(update={"generation": 5}))
+    with pytest.raises(Superseded, match=r"\(generation 5\)"):
+        site.states.save(old)
+    state = site.states.load()
+    assert state is not None
+    assert state.generation == 5
+
+
+def test_an_order_that_comes_while_a_controller_writes_is_kept(site: Site) -> None:
+    site.says = lambda step, look: "hold"
+    site.on_tick = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        site.controller().run()
+    before = site.states.load()
+    assert before is not None
+    site.states.order("pause", "ann@site")
+    assert site.states.save(before).order.wanted == "pause"

@@ -104,6 +104,7 @@ def test_more_errors_are_rolled_back_with_all_figures() -> None:
         ({"finished": False}, "truncated"),
         ({"status": None, "duration_ms": 30_000.0}, "hangs"),
         ({"status": None, "flags": "DC"}, "abandoned"),
+        ({"status": 404}, "refused"),
         ({"aimed": "cloud-then-local", "cluster": "local"}, "errors"),
     ],
 )
