@@ -34,6 +34,7 @@ bench: $(READY)
 # A push killed at 100 moments, each finished by the next. Needs versitygw on PATH.
 soak: $(READY)
 	FERRY_SOAK=100 $(BIN)/pytest --quiet tests/integration/models/test_repository.py -k "push_killed"
+	FERRY_SOAK=1 $(BIN)/pytest --quiet tests/e2e/test_engine.py tests/integration/rehearsal/test_both_fronts.py
 
 # The lock holds hashes for every platform and no index address. Needs uv (https://docs.astral.sh/uv).
 lock:
