@@ -66,12 +66,10 @@ def stop_rotating(account: Any, outputs: Any) -> None:
 
 
 def open_metadata(account: Any, outputs: Any) -> None:
-    (template,) = outputs["launch_template_ids"].values()
-    account.client("ec2").create_launch_template_version(
-        LaunchTemplateId=template,
-        SourceVersion="1",
-        LaunchTemplateData={"MetadataOptions": {"HttpTokens": "optional", "HttpPutResponseHopLimit": 1}},
-    )
+    (template,), ec2 = outputs["launch_template_ids"].values(), account.client("ec2")
+    (version,) = ec2.describe_launch_template_versions(LaunchTemplateId=template)["LaunchTemplateVersions"]
+    data = version["LaunchTemplateData"] | {"MetadataOptions": {"HttpTokens": "optional"}}
+    ec2.create_launch_template_version(LaunchTemplateId=template, LaunchTemplateData=data)
 
 
 CHANGES = {
