@@ -81,7 +81,7 @@ def roll_back(
             raise
         confirmed = False
         problems.append(str(error))
-    state = state.model_copy(update={"phase": phase, "serial": state.serial + 1})
+    state = state.model_copy(update={"phase": phase})
     with _noting(problems):
         states.save(state)
     with _noting(problems):
