@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,9 +38,20 @@ def locked(path: Path, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > until:
+                    holder = _holder(os.fstat(file.fileno()).st_ino)
                     raise TrafficError(
-                        f"{path}: locked for more than {wait_seconds:g} s by a process that was stopped while it "
-                        "wrote; end that one (`fuser` names it) and run this again"
+                        f"{path}: locked for more than {wait_seconds:g} s by {holder}, which was stopped while it wrote; "
+                        "end it with kill -9, nothing is lost by that, and run this again"
                     ) from None
                 time.sleep(POLL_SECONDS)
         yield
+
+
+def _holder(inode: int) -> str:
+    """Who has the lock, as Linux says: proc_locks(5). It cannot be broken, since its holder may wake up and write."""
+    try:
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return "a process"
+    found = [fields[4] for fields in map(str.split, lines) if fields[1] == "FLOCK" and fields[5].endswith(f":{inode}")]
+    return f"process {found[0]}" if found else "a process"
