@@ -40,8 +40,8 @@ def locked(path: Path, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
                 if time.monotonic() > until:
                     holder = _holder(os.fstat(file.fileno()).st_ino)
                     raise TrafficError(
-                        f"{path}: locked for more than {wait_seconds:g} s by {holder}, which was stopped while it wrote; "
-                        "end it with kill -9, nothing is lost by that, and run this again"
+                        f"{path}: locked for more than {wait_seconds:g} s by {holder}, which was stopped while it "
+                        "wrote; end it with kill -9, nothing is lost by that, and run this again"
                     ) from None
                 time.sleep(POLL_SECONDS)
         yield
