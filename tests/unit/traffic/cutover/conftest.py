@@ -40,6 +40,7 @@ class Road:
     candidate: str = "cloud"
     can_mirror: bool = True
     listener_arn: str | None = None
+    longest_tick_seconds: float = 1.0
     keeps_generation: bool = True
     """False: as a load balancer."""
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ferry import ledger
-from ferry.errors import GatewayError, Superseded, TrafficError
+from ferry.errors import GatewayError, Superseded, TrafficError, UnwritableOutput
 from ferry.traffic.cutover import controller
-from ferry.traffic.cutover.state import HOME, Division
+from ferry.traffic.cutover.state import HOME, Division, StateFile
 from ferry.traffic.cutover.warmth import Warmth
 
 if TYPE_CHECKING:
@@ -56,7 +56,23 @@ def test_the_gate_sends_all_traffic_home_in_one_step(site: Site) -> None:
     state = site.controller().run()
     assert (state.phase, state.why) == ("rolled back", "roll back at 50 %")
     assert site.road.seen == [SHADOW, FIVE, HALF, HOME]
-    assert results(site.folder)[-2:] == ["rolling back", "rolled back"]
+    assert results(site.folder)[-1] == "rolled back"
+    assert ledger.read(site.folder)[-1]["figures"]["looks"] == 1
+
+
+def test_a_disk_that_is_full_keeps_nobody_from_going_home(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise UnwritableOutput("no space left on the device")
+
+    def fill(told: object) -> None:
+        if site.road.division == HALF:
+            monkeypatch.setattr(StateFile, "save", full)
+            monkeypatch.setattr(ledger, "append", full)
+
+    site.says = lambda step, look: "roll back" if step == "50 %" else "advance"
+    with pytest.raises(UnwritableOutput):
+        site.controller(told=fill).run()
+    assert site.road.division == HOME
 
 
 def test_a_rollback_may_be_followed_by_a_cutover_from_the_beginning(site: Site) -> None:
@@ -102,8 +118,6 @@ def test_killed_anywhere_it_ends_the_same_with_each_change_in_the_ledger_once(
             return real(*given, **named)  # type: ignore[operator]
 
         return act
-
-    from ferry.traffic.cutover.state import StateFile
 
     monkeypatch.setattr(StateFile, "save", dying(StateFile.save))
     monkeypatch.setattr(ledger, "append", dying(ledger.append))
