@@ -57,7 +57,18 @@ def rehearse(stack: str, output: Path) -> dict[str, dict[str, int]]:
     """Run `ferry rehearse` once; its result as JSON."""
     ferry = Path(sys.executable).with_name("ferry")
     done = subprocess.run(
-        [str(ferry), "rehearse", "--stack", stack, "--project", str(ROOT), "--output", str(output), "--json"],
+        [
+            str(ferry),
+            "rehearse",
+            "--stack",
+            stack,
+            "--project",
+            str(ROOT),
+            "--output",
+            str(output),
+            "--json",
+            "--without-crossing",
+        ],
         check=True,
         capture_output=True,
         text=True,

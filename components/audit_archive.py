@@ -31,12 +31,14 @@ class AuditArchiveArgs:
 
 
 class AuditArchive(pulumi.ComponentResource):
-    """A multi-region trail that delivers to a locked bucket, under a key of its own.
+    """A multi-region trail that delivers to a locked bucket, under a key of its own. Below `requests/`, it keeps the
+    gateways' request log (`ferry audit ship`).
 
     `disposable` leaves the lock and the protection out, so that the stack can be destroyed with everything in it.
     """
 
     archive_bucket: pulumi.Output[str]
+    archive_bucket_arn: pulumi.Output[str]
     key_arn: pulumi.Output[str]
     trail_arn: pulumi.Output[str]
 
@@ -98,11 +100,17 @@ class AuditArchive(pulumi.ComponentResource):
             # Not a file before the lock holds.
             opts=pulumi.ResourceOptions(parent=self, protect=locked, depends_on=[bucket]),
         )
-        self.archive_bucket, self.key_arn, self.trail_arn = bucket.bucket_name, key.arn, trail.arn
+        self.archive_bucket, self.archive_bucket_arn = bucket.bucket_name, bucket.bucket_arn
+        self.key_arn, self.trail_arn = key.arn, trail.arn
         self._raise_alarms(name, args, trail_name, trail_arn)
 
         self.register_outputs(
-            {"archive_bucket": self.archive_bucket, "key_arn": self.key_arn, "trail_arn": self.trail_arn}
+            {
+                "archive_bucket": self.archive_bucket,
+                "archive_bucket_arn": self.archive_bucket_arn,
+                "key_arn": self.key_arn,
+                "trail_arn": self.trail_arn,
+            }
         )
 
     def _raise_alarms(self, name: str, args: AuditArchiveArgs, trail_name: str, trail_arn: str) -> None:

@@ -109,6 +109,8 @@ class InferenceService(pulumi.ComponentResource):
                 site=self._settings.site_identity,
                 bucket_arn=self._models.bucket_arn,
                 key_arn=self._models.key_arn,
+                archive_bucket_arn=self._audit.archive_bucket_arn,
+                archive_key_arn=self._audit.key_arn,
                 tags=self._tags,
             ),
             self._child,

@@ -123,13 +123,28 @@ def access_log_bucket(identity: Identity, bucket_arn: str) -> str:
 
 
 def cloudtrail_bucket(identity: Identity, bucket_arn: str, trail_arn: str) -> str:
-    """Policy of the bucket that this one trail, and no other, delivers to.
+    """Policy of the bucket that this one trail, and no other, delivers to, and that keeps the gateways' request log.
 
+    That log's objects are written once: not over another, whoever asks, and never hidden behind a delete marker. What
+    may write them is a matter of roles.
     https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-s3-bucket-policy-for-cloudtrail.html
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
     """
     trail = {"Service": "cloudtrail.amazonaws.com"}
+    everybody = {"Effect": "Deny", "Principal": "*", "Resource": f"{bucket_arn}/requests/*"}
     return document(
         tls_only(bucket_arn),
+        {
+            "Sid": "RequestLogIsWrittenOnce",
+            **everybody,
+            "Action": "s3:PutObject",
+            "Condition": {"Null": {"s3:if-none-match": "true"}},
+        },
+        {
+            "Sid": "RequestLogIsNeverDeleted",
+            **everybody,
+            "Action": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
+        },
         {
             "Sid": "TrailReadsAcl",
             "Effect": "Allow",

@@ -23,6 +23,9 @@ class SiteIdentityArgs:
     """Of the model repository."""
     key_arn: pulumi.Input[str]
     """Of the key that its objects are encrypted with."""
+    archive_bucket_arn: pulumi.Input[str]
+    """Of the audit archive, for the gateways' request log."""
+    archive_key_arn: pulumi.Input[str]
     tags: Mapping[str, str]
 
 
@@ -55,9 +58,9 @@ class SiteIdentity(pulumi.ComponentResource):
         rights = aws.iam.RolePolicy(
             name,
             role=role.name,
-            policy=pulumi.Output.all(bucket_arn=args.bucket_arn, key_arn=args.key_arn).apply(
-                lambda known: site_policies.pusher_rights(args.identity, models=args.site.models, **known)
-            ),
+            policy=pulumi.Output.all(
+                args.bucket_arn, args.key_arn, args.archive_bucket_arn, args.archive_key_arn
+            ).apply(lambda known: rights_of(args.identity, args.site, *known)),
             opts=child,
         )
         profile = aws.rolesanywhere.Profile(
@@ -77,6 +80,32 @@ class SiteIdentity(pulumi.ComponentResource):
                 "role_arn": self.role_arn,
             }
         )
+
+
+def rights_of(
+    identity: Identity,
+    site: SiteIdentitySettings,
+    bucket_arn: str,
+    key_arn: str,
+    archive_arn: str,
+    archive_key_arn: str,
+) -> str:
+    """Rights of the role, as JSON: push the site's models, and ship the request log of its gateways if it has any."""
+    more = (
+        site_policies.request_log_rights(
+            identity, bucket_arn=archive_arn, key_arn=archive_key_arn, gateways=site.gateways
+        )
+        if site.gateways
+        else ()
+    )
+    return site_policies.pusher_rights(
+        identity,
+        bucket_arn=bucket_arn,
+        key_arn=key_arn,
+        models=site.models,
+        signing_key_arn=site.signing_key_arn,
+        more=more,
+    )
 
 
 def trust_source(site: SiteIdentitySettings) -> aws.rolesanywhere.TrustAnchorSourceArgsDict:

@@ -22,11 +22,22 @@ WEAKENING = (
 """What would let a pusher delete for good, at once or by a detour: the lifecycle's days, versioning, lock, policy."""
 
 
-def pusher_rights(identity: Identity, *, bucket_arn: str, key_arn: str, models: Sequence[str]) -> str:
+def pusher_rights(
+    identity: Identity,
+    *,
+    bucket_arn: str,
+    key_arn: str,
+    models: Sequence[str],
+    signing_key_arn: str | None = None,
+    more: Sequence[Statement] = (),
+) -> str:
     """Rights of whoever pushes these models, as JSON: their versions and channels, and nothing else in the bucket.
+
+    `signing_key_arn`: a KMS key that they may sign with, in KMS itself; nothing else may be done with it.
 
     A delete marker may be put (a push of other files under the same name, `ferry models prune`); a version stays.
     What is granted is not enough to weaken the bucket, and a wider policy on the same role does not make it so either.
+    `more` are statements about other buckets.
     """
     versions = [f"{bucket_arn}/models/{model}/*" for model in models]
     channels = [f"{bucket_arn}/channels/{model}/*" for model in models]
@@ -64,10 +75,40 @@ def pusher_rights(identity: Identity, *, bucket_arn: str, key_arn: str, models: 
             "Resource": bucket_arn,
         },
         use_key_through_s3(identity, key_arn),
+        *([] if signing_key_arn is None else [sign_with(signing_key_arn)]),
         {
             "Sid": "NeverWeaken",
             "Effect": "Deny",
             "Action": list(WEAKENING),
+            "Resource": [bucket_arn, f"{bucket_arn}/*"],
+        },
+        *more,
+    )
+
+
+def request_log_rights(
+    identity: Identity, *, bucket_arn: str, key_arn: str, gateways: Sequence[str]
+) -> Sequence[Statement]:
+    """What ships the request log of these gateways needs: put, look what was put, find the last; never delete."""
+    return (
+        {
+            "Sid": "ShipRequestLog",
+            "Effect": "Allow",
+            "Action": ["s3:GetObject", "s3:PutObject"],
+            "Resource": [f"{bucket_arn}/requests/{gateway}/*" for gateway in gateways],
+        },
+        {
+            "Sid": "FindEndOfRequestLog",
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": bucket_arn,
+            "Condition": {"StringLike": {"s3:prefix": [f"requests/{gateway}/*" for gateway in gateways]}},
+        },
+        {**use_key_through_s3(identity, key_arn), "Sid": "UseArchiveKeyThroughS3"},
+        {
+            "Sid": "NeverWeakenArchive",
+            "Effect": "Deny",
+            "Action": ["s3:DeleteObject", *WEAKENING],
             "Resource": [bucket_arn, f"{bucket_arn}/*"],
         },
     )
@@ -85,6 +126,14 @@ def use_key_through_s3(identity: Identity, key_arn: str) -> Statement:
         "Resource": key_arn,
         "Condition": {"StringEquals": {"kms:ViaService": f"s3.{identity.region}.{identity.dns_suffix}"}},
     }
+
+
+def sign_with(key_arn: str) -> Statement:
+    """Sign manifests and channels with one key. Anybody who verifies needs its public half only, and no right.
+
+    https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html
+    """
+    return {"Sid": "SignModels", "Effect": "Allow", "Action": ["kms:GetPublicKey", "kms:Sign"], "Resource": key_arn}
 
 
 def certificate_trust(trust_anchor_arn: str, subjects: Sequence[str]) -> str:

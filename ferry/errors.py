@@ -17,6 +17,12 @@
     │   ├── Altered            what is stored, fetched or read is not what was signed or hashed
     │   ├── Conflict           somebody else has changed the same thing first, or it is there and may not change
     │   └── TransferError      the object store or the network did not do it, after all retries
+    ├── TrafficError           traffic cannot be moved, or not by this process; it stays as it was
+    │   ├── GatewayError       Envoy is missing, not running, refuses a configuration, or its folder cannot be used
+    │   ├── Superseded         another controller has taken over since
+    │   ├── TokenError         a token cannot be issued or revoked, or its keys cannot be rotated
+    │   └── AuditError         the request log cannot be chained, or its archive is not what it was
+    ├── ProvisioningError      Pulumi refused or failed, or a stack's state would lie where it may not
     └── RehearsalError         the program could not be run to its end
         ├── UnknownProperty    the program sends a property that no handler knows
         ├── UnknownResource    the program registers a type or calls a function that no handler knows
@@ -94,6 +100,30 @@ class Conflict(RepositoryError):
 
 class TransferError(RepositoryError):
     """The object store or the network did not do what was asked, after all retries."""
+
+
+class TrafficError(FerryError):
+    """Traffic cannot be moved, or not by this process; it stays as it was."""
+
+
+class GatewayError(TrafficError):
+    """Envoy is missing, not running, refuses a configuration, or its folder cannot be used."""
+
+
+class Superseded(TrafficError):
+    """Another controller has taken over since: this one may not write any more."""
+
+
+class TokenError(TrafficError):
+    """A token cannot be issued or revoked, or the keys that sign them cannot be used or rotated."""
+
+
+class AuditError(TrafficError):
+    """The request log cannot be chained, or what lies in its archive is not what was put there."""
+
+
+class ProvisioningError(FerryError):
+    """Pulumi refused or failed, or the state of a stack would lie where it may not."""
 
 
 class RehearsalError(FerryError):

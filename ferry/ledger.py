@@ -1,7 +1,8 @@
 """The ledger: an append-only JSON-lines file of what the verbs did, each line carrying the hash of the line before.
 
 It lies beside the artefact that a verb wrote. A line holds the time, the verb, the sha256 of what went in and what came
-out, and whether a check was overridden with `--force`; never contents, so that no secret can get into it.
+out, and whether a check was overridden with `--force`; never contents, so that no secret can get into it. A verb that
+decides by what it measures adds its figures: numbers, names and reasons.
 """
 
 from __future__ import annotations
@@ -14,30 +15,52 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ferry.artefacts import now, sha256_of
+from pydantic import JsonValue
+
+from ferry.artefacts.artefact import now, sha256_of
 from ferry.errors import TamperedArtefact, UnwritableOutput
 
 NAME = "ledger.jsonl"
 START = "0" * 64
 
 
-def append(folder: Path, verb: str, *, inputs: list[Path], outputs: list[Path], forced: bool, result: str) -> None:
+def append(
+    folder: Path,
+    verb: str,
+    *,
+    inputs: list[Path],
+    outputs: list[Path],
+    forced: bool,
+    result: str,
+    figures: Mapping[str, JsonValue] | None = None,
+) -> None:
     """Append one line and flush it to the disk. Two processes that append at once wait for each other.
+
+    A process that is killed leaves the whole line or none: it is written with one call.
 
     Raises UnwritableOutput.
     """
     path = folder / NAME
     try:
-        _append(path, verb, inputs=inputs, outputs=outputs, forced=forced, result=result)
+        _append(path, verb, inputs=inputs, outputs=outputs, forced=forced, result=result, figures=figures)
     except OSError as error:
         raise UnwritableOutput(f"{path}: what was done cannot be recorded: {error.strerror}") from error
 
 
-def _append(path: Path, verb: str, *, inputs: list[Path], outputs: list[Path], forced: bool, result: str) -> None:
-    with path.open("a+", encoding="utf-8") as file:
+def _append(
+    path: Path,
+    verb: str,
+    *,
+    inputs: list[Path],
+    outputs: list[Path],
+    forced: bool,
+    result: str,
+    figures: Mapping[str, JsonValue] | None,
+) -> None:
+    with path.open("ab+", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
-        lines = file.read().splitlines()
+        lines = _lines(file.read())
         line = {
             "at": now().isoformat(),
             "verb": verb,
@@ -47,8 +70,9 @@ def _append(path: Path, verb: str, *, inputs: list[Path], outputs: list[Path], f
             "result": result,
             "previous": _hash(lines[-1]) if lines else START,
         }
-        file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
-        file.flush()
+        if figures is not None:
+            line["figures"] = dict(figures)
+        file.write((json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n").encode())
         os.fsync(file.fileno())
 
 
@@ -58,7 +82,7 @@ def read(folder: Path) -> list[Mapping[str, Any]]:
     if not path.is_file():
         return []
     previous, entries = START, []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_lines(path.read_bytes()), start=1):
         try:
             entry = json.loads(line)
         except json.JSONDecodeError as error:
@@ -68,6 +92,24 @@ def read(folder: Path) -> list[Mapping[str, Any]]:
         entries.append(entry)
         previous = _hash(line)
     return entries
+
+
+def _lines(content: bytes) -> list[str]:
+    """Lines as JSON has them: text splits at U+2028 as well, which a reason may hold."""
+    return [line.decode() for line in content.splitlines()]
+
+
+def end(folder: Path, at: int | None = None) -> tuple[int, str]:
+    """How many lines a ledger has, and the hash of the last, or of line number `at`: it proves all before.
+
+    An empty one has 0 and `START`. Raises TamperedArtefact where it has fewer lines.
+    """
+    path = folder / NAME
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    number = len(lines) if at is None else at
+    if number > len(lines):
+        raise TamperedArtefact(f"{path}: has {len(lines)} lines, there were {number}: some were removed")
+    return number, _hash(lines[number - 1]) if number else START
 
 
 def _hash(line: str) -> str:

@@ -19,10 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from stacks import rules
 
 PROJECT = "ferry"
+GATEWAY_CLUSTERS = ("local", "cloud", "local-then-cloud", "cloud-then-local")
+"""Names that the gateway at home gives to the two sides, and to each with the other as its fallback."""
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*[a-z0-9]$", max_length=24)]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$", max_length=63)]
 Cidr = Annotated[str, StringConstraints(pattern=r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$")]
+HostAndPort = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+:[1-9]\d{0,4}$")]
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$", max_length=64)]
 InstanceType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")]
 
 
@@ -154,8 +158,25 @@ class JwtSettings(Section):
     audience: str | None = None
 
 
+class StageSettings(Section):
+    """A service of its own before or behind the engine, image decoding for example, reached by its path."""
+
+    name: Slug
+    prefix: str = Field(pattern=r"^(/[A-Za-z0-9._~-]+)+$", description="requests for it and for what lies below it")
+    address: HostAndPort
+
+
+class HomeVersionSettings(Section):
+    """A further engine at home: another version of the model, asked for by the version header or given a weight."""
+
+    name: Slug = Field(description="what the version header says, and the name of its weight")
+    address: HostAndPort
+
+
 class GatewaySettings(Section):
-    """The load balancer. An empty `allowed_cidrs` lets nobody in; `0.0.0.0/0` has to be written out."""
+    """The load balancer, and what the gateway at home has besides. An empty `allowed_cidrs` lets nobody in;
+    `0.0.0.0/0` has to be written out.
+    """
 
     domain_name: str = Field(description="an ISSUED certificate for it has to be in ACM, in the stack's region")
     allowed_cidrs: list[Cidr] = []
@@ -163,6 +184,18 @@ class GatewaySettings(Section):
     deregistration_delay_seconds: int = Field(default=600, ge=0, le=3600)
     version_header: str = "x-model-version"
     jwt: JwtSettings | None = None
+    home_versions: list[HomeVersionSettings] = []
+    stages: list[StageSettings] = []
+    user_header: HeaderName | None = Field(
+        default=None, description="requests of one user, named by this header, stay with one engine at home or away"
+    )
+
+    @model_validator(mode="after")
+    def _clusters_have_names_of_their_own(self) -> GatewaySettings:
+        names = [*GATEWAY_CLUSTERS, *(v.name for v in self.home_versions), *(stage.name for stage in self.stages)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"home_versions and stages: {', '.join(twice)} is taken; give each a name of its own")
+        return self
 
 
 class MonitoringSettings(Section):
@@ -177,10 +210,10 @@ class MonitoringSettings(Section):
 
 
 class NodeBundle(Section):
-    """What `ferry render` signed for the nodes: the model puller, and the key that verifies it and the models."""
+    """What `ferry render` signed for the nodes: the model puller, and the keys that verify it and the models."""
 
     path: str = Field(description="the bundle, relative to the project; its signature lies beside it as <path>.sig")
-    verification_key: str = Field(description="PEM of the Ed25519 public key; stands in user data")
+    verification_key: str = Field(description="PEM of public keys, one after the other; stands in user data")
 
 
 class SiteIdentitySettings(Section):
@@ -192,6 +225,8 @@ class SiteIdentitySettings(Section):
         min_length=1, description="common names (CN) of the certificates that may push, each in full"
     )
     models: list[ModelName] = Field(min_length=1, description="the models that they may push and promote")
+    gateways: list[Slug] = Field(default=[], description="gateways whose request log they may ship into the archive")
+    signing_key_arn: str | None = Field(default=None, description="of a KMS key, ECC_NIST_P256, that they sign with")
     session_seconds: int = Field(default=3600, ge=900, le=43200, description="a long push renews its credentials")
 
 

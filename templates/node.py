@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 
 import yaml
 
+from stacks import public_keys
 from stacks.settings import EngineSettings
 from templates import agent, render
 from templates.engine_metrics import ENGINES
@@ -40,7 +40,7 @@ class NodeBoot:
     node_bundle_key: str | None
     """S3 key as `bundle_key` makes it; the signature lies at `<key>.sig`. None: the node refuses to boot."""
     verification_key: str | None
-    """PEM of the Ed25519 public key. None: the node refuses to boot."""
+    """PEM of the public keys that are trusted, one after the other. None: the node refuses to boot."""
     registry: str
     """Host of the account's ECR registry."""
     engine: EngineSettings
@@ -51,10 +51,8 @@ class NodeBoot:
     def __post_init__(self) -> None:
         if set(self.model_version) <= {"."}:
             raise ValueError(f"model version {self.model_version!r} cannot be a folder's name")
-        if self.verification_key is not None and not re.fullmatch(
-            r"-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]+\n-----END PUBLIC KEY-----\n?", self.verification_key
-        ):
-            raise ValueError("the verification key is not a public key in PEM")
+        if self.verification_key is not None:
+            public_keys.split(self.verification_key)
         if self.boot_timeout_seconds <= ABANDON_MARGIN_SECONDS:
             raise ValueError(f"boot_timeout_seconds is {self.boot_timeout_seconds}, at most the margin to give up in")
 
@@ -106,8 +104,9 @@ def files(boot: NodeBoot) -> dict[str, str]:
             "hybrid/cloud/ferry-engine.service.j2", image=boot.image, command=engine_command(boot)
         ),
     }
-    if boot.verification_key is not None:
-        written["/opt/ferry/verification-key.pem"] = boot.verification_key
+    trusted = [] if boot.verification_key is None else public_keys.split(boot.verification_key)
+    for number, key in enumerate(trusted, start=1):
+        written[f"/opt/ferry/verification-keys/{number}.pem"] = key
     return written
 
 

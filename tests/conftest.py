@@ -7,7 +7,8 @@ Handlers, seeds, conditions (one moto server per worker process, emptied for eac
                                a Pulumi program's text, run in this process against `account`; gives `program.Run`
                                (outputs, resources, properties, not_emulated). Fast; the way to test one component alone
 
-The four stacks, each rehearsed once per worker process in a child of its own, on first use:
+The four stacks, each rehearsed once in a child of its own, on first use, by the one worker process that
+has all tests of them:
     rehearsed(environment)     Rehearsed: .served (.rehearsal, .properties, .endpoint_url), .account, .stack
                                (`checks.Stack`). To be read only: everybody shares it
     own_rehearsed(environment) the same, as a copy (a fork: 20 ms) that the test may change as it likes
@@ -28,6 +29,7 @@ import importlib
 import os
 import pkgutil
 import shutil
+import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -62,6 +64,16 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in set(os.environ) - set(kept):
         del os.environ[name]
     os.environ.update(kept)
+    # Programs that came as packages (Envoy, the AWS CLI) stand beside this Python, activated or not.
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # One process has all of them: a stack takes some ten seconds to rehearse, and each process rehearses its own.
+    for item in items:
+        if {"rehearsed", "own_rehearsed"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("rehearsed"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -30,6 +30,25 @@ class NotEmulated(Frozen):
     why: str
 
 
+class Crossing(Frozen):
+    """One thing that was done to real traffic on loopback: model, gateway, cutover, rollback, audit."""
+
+    name: str
+    result: Literal["done", "failed", "skipped"]
+    seconds: float
+    figures: dict[str, int | float | str] = Field(default={}, description="units stand in their names")
+    why: str | None = Field(default=None, description="of what failed or was skipped")
+
+
+class ResourceChange(Frozen):
+    """One resource that the engine would change, or has changed."""
+
+    action: Literal["create", "update", "delete", "replace", "import"]
+    type: str
+    name: str
+    properties: list[str] = Field(description="inputs that differ; empty for what is created or deleted")
+
+
 class PolicySeen(Frozen):
     """What a policy saw of one property of one resource that the program asks for."""
 
@@ -54,7 +73,7 @@ class Rehearsal(Artefact):
 
     environment: str
     region: str
-    front: Literal["in-process"]
+    front: str = Field(description="`in-process`, or the CLI whose engine ran the program: `pulumi v3.272.0`")
     emulator: str
     seconds: float
     resources: dict[str, int] = Field(description="type token to count")
@@ -67,8 +86,12 @@ class Rehearsal(Artefact):
     seeded: list[str]
     conditions_evaluated: list[str]
     outputs: dict[str, Any]
+    crossing: list[Crossing] = Field(default=[], description="empty: it was left out")
+    changes: list[ResourceChange] | None = Field(
+        default=None, description="what makes this stack of the one before, where a change was rehearsed"
+    )
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(check.passed for check in self.checks)
+        """Whether every check passed, and nothing of the crossing failed."""
+        return all(check.passed for check in self.checks) and all(one.result != "failed" for one in self.crossing)

@@ -15,7 +15,7 @@ from ferry.errors import FerryError, InputError, InvalidField
 if TYPE_CHECKING:
     from ferry.models.memory import Memory
     from ferry.models.repository import Repository
-    from ferry.models.signature import Signer
+    from ferry.models.signature import Signer, TrustedKeys
 
 Bucket = Annotated[
     str, typer.Option("--bucket", envvar="FERRY_MODEL_BUCKET", help="The bucket: `pulumi stack output model_bucket`.")
@@ -73,6 +73,13 @@ def open_repository(
     from ferry.models.direct import DirectTransport
     from ferry.models.patience import Pace
     from ferry.models.repository import Repository
+
+    pace = None if bandwidth is None else Pace(bandwidth)
+    return Repository(DirectTransport.connect(bucket, endpoint_url=endpoint, pace=pace), trusted_keys(keys, signer))
+
+
+def trusted_keys(keys: list[Path] | None, signer: Signer | None = None) -> TrustedKeys:
+    """The keys that are believed: those named and the signer's, or the project's own. Raises InvalidField for none."""
     from ferry.models.signature import FileSigner, TrustedKeys, load_public_key
 
     trusted = [load_public_key(path) for path in keys or []]
@@ -80,8 +87,7 @@ def open_repository(
         trusted.append(signer.public_key)
     elif not trusted and (own := _own_key()) is not None:
         trusted.append(FileSigner.load(own).public_key)
-    pace = None if bandwidth is None else Pace(bandwidth)
-    return Repository(DirectTransport.connect(bucket, endpoint_url=endpoint, pace=pace), TrustedKeys(trusted))
+    return TrustedKeys(trusted)
 
 
 def load_signer(signing_key: Path | None, kms_key: str | None) -> Signer:

@@ -55,10 +55,13 @@ OPERATORS: dict[str, Callable[[str, str], bool]] = {
 }
 """Operator to its comparison of a wanted value with the one that the request carries."""
 
+ABSENT = "Null"
+"""The operator that asks whether the request carries a key: `true`, it does not."""
+
 SERVICE_KEYS = frozenset({"aws:sourcearn", "aws:sourceaccount"})
 """Keys that only a call by an AWS service carries."""
 
-KEYS = frozenset({*SERVICE_KEYS, "aws:securetransport", "s3:x-amz-acl"})
+KEYS = frozenset({*SERVICE_KEYS, "aws:securetransport", "s3:if-none-match", "s3:x-amz-acl"})
 
 
 def context_of(request: flask.Request) -> Context:
@@ -66,6 +69,7 @@ def context_of(request: flask.Request) -> Context:
     encrypted = request.scheme == "https" or ipaddress.ip_address(request.remote_addr or "0.0.0.0").is_loopback  # noqa: S104
     return {
         "aws:securetransport": "true" if encrypted else "false",
+        "s3:if-none-match": request.headers.get("if-none-match"),
         "s3:x-amz-acl": request.headers.get("x-amz-acl"),
     }
 
@@ -82,7 +86,7 @@ def holds(condition: Condition, context: Context) -> bool:
 def unknown(condition: Condition) -> Iterator[str]:
     """What this module cannot evaluate in a condition, as `operator` or `operator key`."""
     for operator, keys in condition.items():
-        if operator not in OPERATORS:
+        if operator not in {*OPERATORS, ABSENT}:
             yield operator
         else:
             yield from (f"{operator} {key}" for key in keys if key.lower() not in KEYS)
@@ -97,6 +101,8 @@ def concerns(statement: Mapping[str, Any], context: Context) -> bool:
 
 
 def _operator_holds(operator: str, wanted: list[str], given: str | None) -> bool:
+    if operator == ABSENT:
+        return ("true" if given is None else "false") in wanted
     return given is not None and any(OPERATORS[operator](one, given) for one in wanted)
 
 

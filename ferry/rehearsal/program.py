@@ -174,14 +174,14 @@ class Front(mocks.Mocks):
         try:
             yield
         except Exception as error:
-            failure = error if isinstance(error, RehearsalError) else RehearsalError(f"{resource}: {_one_line(error)}")
+            failure = error if isinstance(error, RehearsalError) else RehearsalError(f"{resource}: {one_line(error)}")
             self.note_failure(failure)
             raise failure from error
 
     def note_failure(self, error: BaseException | None) -> None:
         """Keep the first failure: the later ones follow from it, or end in a future that nobody awaits."""
         if error and not self.failure:
-            self.failure = error if isinstance(error, RehearsalError) else RehearsalError(_one_line(error))
+            self.failure = error if isinstance(error, RehearsalError) else RehearsalError(one_line(error))
 
 
 class _Forecast(Front):
@@ -246,14 +246,15 @@ def _explained(error: BaseException, project: Path) -> FerryError:
     frames = list(traceback.walk_tb(error.__traceback__))
     for frame, _ in frames:
         if frame.f_code.co_name == "do_register":  # pulumi/runtime/resource.py: `ty` and `name` of the registration
-            return RehearsalError(f"{frame.f_locals['ty']} {frame.f_locals['name']}: {_one_line(error)}")
+            return RehearsalError(f"{frame.f_locals['ty']} {frame.f_locals['name']}: {one_line(error)}")
     places = [
         f"{Path(frame.f_code.co_filename).relative_to(project)}:{line}: "
         for frame, line in frames
         if Path(frame.f_code.co_filename).is_relative_to(project)
     ]
-    return RehearsalError(f"{places[-1] if places else ''}{_one_line(error)}")
+    return RehearsalError(f"{places[-1] if places else ''}{one_line(error)}")
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """An error of somebody else's code, with its kind."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ferry.artefacts import Check, Rehearsal
+from ferry.artefacts import Check, Crossing, Rehearsal
+from ferry.provisioning.text import changed
 
 
 def describe(rehearsal: Rehearsal) -> RenderableType:
@@ -22,9 +23,12 @@ def describe(rehearsal: Rehearsal) -> RenderableType:
         f"{rehearsal.front} against {rehearsal.emulator}, {rehearsal.seconds:.1f} s",
         Text(f"{passed} of {len(rehearsal.checks)} checks passed", style="green" if not failed else "bold red"),
     ]
+    if rehearsal.changes is not None:
+        parts += [changed(rehearsal.changes), ""]
     parts.append(_policies(rehearsal))
     if failed:
         parts.append(_failures(failed))
+    parts.append(_crossing(rehearsal.crossing) if rehearsal.crossing else Text("crossing: left out", style="dim"))
     return Group(*parts, "", *_where_the_emulation_ends(rehearsal))
 
 
@@ -48,6 +52,16 @@ def _failures(failed: list[Check]) -> Table:
     table = Table("failed check", "resource", "expected", "found", box=None, pad_edge=False, header_style="dim")
     for check in failed:
         table.add_row(*(Text(cell) for cell in (check.name, check.resource, check.expected, check.found)))
+    return table
+
+
+def _crossing(lines: list[Crossing]) -> Table:
+    table = Table("crossing", "", "s", "", box=None, pad_edge=False, header_style="dim")
+    styles = {"done": "green", "failed": "bold red", "skipped": "yellow"}
+    for line in lines:
+        figures = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in line.figures.items())
+        result = Text(line.result, style=styles[line.result])
+        table.add_row(line.name, result, f"{line.seconds:.1f}", Text(line.why or figures))
     return table
 
 

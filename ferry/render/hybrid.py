@@ -11,18 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ferry.artefacts import Plan
 from ferry.errors import InvalidField, RenderError
+from ferry.traffic.gateway.command import ARGUMENTS, DRAIN_SECONDS, FLUSH_MILLISECONDS
+from ferry.traffic.gateway.routes import Routes, Stage
+from ferry.traffic.tokens import envoy_filters
 from stacks.settings import ModelVersion, Settings
 from templates import render
 from templates.engine_metrics import ENGINES
 from templates.node import NodeBoot, user_data
 
-ROUTES = "gateway/routes/routes.yaml"
+GATEWAY = "gateway"
 OPERATORS_OWN = ("prometheus/targets/servers.yaml", "prometheus/targets/alertmanagers.yaml")
 """Files of `local/` that are written once and then belong to the operator."""
+TOKENS_OWN = tuple(f"gateway/filters/{name}.yaml" for name in ("authentication", "revocation", "rate_limit"))
+"""Likewise, and then `ferry token` writes them: to render again must not let everybody in."""
 
 CA_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 """Where Debian, Red Hat and macOS keep the certificate authorities that the system trusts."""
@@ -37,6 +40,17 @@ APPLICATION_XIDS = (13, 31, 43, 45)
 
 # Safe on every site: they name only what is not wanted, so that NCCL keeps its choice of transport.
 NCCL = {"NCCL_DEBUG": "WARN", "NCCL_SOCKET_IFNAME": "^lo,docker,veth,br-"}
+ENGINE_IDLE_SECONDS = 4
+"""A connection to an engine that is idle for longer is not used again. The HTTP server of vLLM and SGLang closes it
+after 5 s (uvicorn's timeout_keep_alive), and a request that meets this moment would be lost."""
+RETRY_AFTER_SECONDS = 2
+STREAMED = "'content-type' in response.headers && response.headers['content-type'].startsWith('text/event-stream')"
+FINISHED = (
+    "response.flags == 0 && response.code_details == 'via_upstream' && "
+    f"(!({STREAMED}) || !(request.url_path in ['/v1/chat/completions', '/v1/completions']) || "
+    "('ferry' in metadata.filter_metadata && 'stream_end' in metadata.filter_metadata['ferry']))"
+)
+"""CEL: nothing went wrong on the way, and OpenAI's two kinds of streams ended with `data: [DONE]`."""
 OUTLIER_DETECTION = {
     # An engine's own 5xx is an answer; only a gateway's error or a broken connection takes an address out.
     "split_external_local_origin_errors": True,
@@ -44,6 +58,8 @@ OUTLIER_DETECTION = {
     "consecutive_gateway_failure": 5,
     "enforcing_consecutive_gateway_failure": 100,
     "enforcing_consecutive_5xx": 0,
+    # By default 10 %: of one engine, none.
+    "max_ejection_percent": 100,
 }
 KNOWN_AFTER_UP = "known-after-up"
 
@@ -67,8 +83,6 @@ class Addresses:
     """Where the load balancer is reached; None: at its domain name."""
     cloud_port: int = 443
     ca_file: str = field(default_factory=system_ca_file)
-    access_log: str = "access.jsonl"
-    """Relative to the gateway's folder."""
 
     @classmethod
     def named(cls, *, gateway: str | None = None, engine: str | None = None, ca_file: Path | None = None) -> Addresses:
@@ -90,39 +104,44 @@ def _host_and_port(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-@dataclass(frozen=True)
-class Weights:
-    """How the gateway divides the requests."""
+def routes(settings: Settings, present: Routes | None) -> Routes:
+    """The gateway's routes: what the settings say, with the weights, mirror and generation that are there.
 
-    local: int = 100
-    cloud: int = 0
-
-    @classmethod
-    def read(cls, path: Path) -> Weights:
-        """The weights in a routes file; 100 and 0 where there is none. Raises RenderError for a file without them."""
-        if not path.exists():
-            return cls()
-        try:
-            routes = yaml.safe_load(path.read_text(encoding="utf-8"))["resources"][0]["virtual_hosts"][0]["routes"]
-            clusters = routes[0]["route"]["weighted_clusters"]["clusters"]
-            found = {cluster["name"]: int(cluster["weight"]) for cluster in clusters}
-            return cls(found["local"], found["cloud"])
-        except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+    Raises RenderError where a share of the traffic goes to a version that the settings do not have any more.
+    """
+    gateway = settings.gateway
+    versions = [version.name for version in gateway.home_versions]
+    weights = {"local": 100, "cloud": 0} | dict.fromkeys(versions, 0)
+    if present:
+        if lost := {name: share for name, share in present.weights.items() if share and name not in weights}:
+            shares = ", ".join(f"{share} % of the requests to {name}" for name, share in lost.items())
             raise RenderError(
-                f"{path}: no weights of `local` and `cloud` in it, and they must not be lost; "
-                "put them back, or delete the file to start again with 100 and 0"
-            ) from error
+                f"the gateway sends {shares}, which gateway.home_versions does not have any more; "
+                "move its weight first, or put it back"
+            )
+        weights |= {name: share for name, share in present.weights.items() if name in weights}
+    return Routes(
+        weights=weights,
+        mirror=present.mirror if present and present.mirror and present.mirror.cluster in weights else None,
+        generation=present.generation if present else 0,
+        versions={name: name for name in versions},
+        version_header=gateway.version_header,
+        user_header=gateway.user_header,
+        stages=tuple(Stage(prefix=stage.prefix, cluster=stage.name) for stage in gateway.stages),
+        mirror_hosts={"cloud": gateway.domain_name},
+    )
 
 
-def local_files(plan: Plan, settings: Settings, addresses: Addresses, weights: Weights) -> dict[str, str]:
-    """What stays at home: path below `local/` to content."""
-    values = _local_values(plan, settings, addresses, weights)
+def local_files(plan: Plan, settings: Settings, addresses: Addresses, present: Routes | None) -> dict[str, str]:
+    """What stays at home: path below `local/` to content. `present`: the gateway's routes, where it has some."""
+    values = _local_values(plan, settings, addresses, routes(settings, present))
     names = [
-        *("README.md", "runbook.md", "gateway/envoy.yaml", ROUTES),
+        *("README.md", "runbook.md"),
         *("prometheus/prometheus.yaml", "prometheus/dcgm-counters.csv", *OPERATORS_OWN),
         *(f"prometheus/rules/{name}.yaml" for name in ("engine", "gpu", "node", "gateway")),
     ]
     files = {name: render(f"hybrid/local/{name}.j2", **values) for name in names}
+    files |= gateway_files(settings, addresses, present, site=plan.site, engine=plan.serving_facts.engine)
     for each in values["jobs"]:
         for template, suffix in (("compose.yaml", "compose.yaml"), ("job.sbatch", "sbatch")):
             file_name = f"{each['slug']}.{suffix}"
@@ -130,6 +149,24 @@ def local_files(plan: Plan, settings: Settings, addresses: Addresses, weights: W
                 f"hybrid/local/training/{template}.j2", **values, **each, file_name=file_name
             )
     return files
+
+
+def gateway_files(
+    settings: Settings, addresses: Addresses, present: Routes | None, *, site: str, engine: str
+) -> dict[str, str]:
+    """The gateway's folder: path below `local/` to content. `engine`: the kind that runs at home."""
+    divided = routes(settings, present)
+    values = _gateway_values(settings, addresses, divided, site, engine)
+    names = ("gateway/envoy.yaml", "gateway/ferry-gateway.service", "gateway/ferry-audit.service")
+    return {name: render(f"hybrid/local/{name}.j2", **values) for name in names} | {
+        "gateway/routes/routes.yaml": divided.dump(),
+        "gateway/filters/authentication.yaml": envoy_filters.authentication_for_everybody(),
+        "gateway/filters/revocation.yaml": envoy_filters.revocation_for_everybody(),
+        "gateway/filters/rate_limit.yaml": envoy_filters.rate_limit_for_everybody(),
+        # Envoy makes no folders. What lies in these two is nobody's to commit: requests, keys.
+        "gateway/logs/.gitignore": "*\n",
+        "gateway/state/.gitignore": "*\n",
+    }
 
 
 def cloud_files(plan: Plan, settings: Settings, bundle_name: str, verification_key: str) -> dict[str, str]:
@@ -172,26 +209,37 @@ def _boot(settings: Settings, version: ModelVersion, verification_key: str) -> N
     )
 
 
-def _local_values(plan: Plan, settings: Settings, addresses: Addresses, weights: Weights) -> dict[str, Any]:
-    engine = plan.serving_facts.engine
-    gateway, monitoring = settings.gateway, settings.monitoring
+def _gateway_values(
+    settings: Settings, addresses: Addresses, divided: Routes, site: str, engine: str
+) -> dict[str, Any]:
+    gateway = settings.gateway
     engine_port = addresses.engine_port or ENGINE_PORTS.get(engine, 8000)
     limit = {
         "max_connections": MAX_CONNECTIONS,
         "max_pending_requests": MAX_CONNECTIONS,
         "max_requests": MAX_CONNECTIONS,
+        # Each request that a dead engine did not take is a retry: three at once, Envoy's default, would lose the rest.
+        "max_retries": MAX_CONNECTIONS,
     }
+    cloud = {"host": addresses.cloud_host or gateway.domain_name, "port": addresses.cloud_port}
     return {
         "environment": settings.environment,
-        "site": plan.site,
-        "serving": plan.serving,
-        "engine": engine,
-        "known_engines": sorted(ENGINES),
-        "metrics": ENGINES.get(engine),
+        "site": site,
         "engine_port": engine_port,
         "engine_address": f"{addresses.engine_host}:{engine_port}",
         "addresses": addresses,
-        "cloud_host": addresses.cloud_host or gateway.domain_name,
+        "local_address": _endpoint(f"{addresses.engine_host}:{engine_port}"),
+        "cloud_address": cloud | {"name": gateway.domain_name},
+        "home_versions": {each.name: _endpoint(each.address) for each in gateway.home_versions},
+        "stages": {each.name: _endpoint(each.address) for each in gateway.stages},
+        "token_claims": f"{envoy_filters.METADATA}:{envoy_filters.CLAIMS}",
+        "streamed": STREAMED,
+        "finished": FINISHED,
+        "engine_idle_seconds": ENGINE_IDLE_SECONDS,
+        "retry_after_seconds": RETRY_AFTER_SECONDS,
+        "drain_seconds": DRAIN_SECONDS,
+        "envoy_arguments": ARGUMENTS,
+        "flush_milliseconds": FLUSH_MILLISECONDS,
         "domain_name": gateway.domain_name,
         "token_checked": gateway.jwt is not None,
         "version_header": gateway.version_header,
@@ -200,8 +248,18 @@ def _local_values(plan: Plan, settings: Settings, addresses: Addresses, weights:
         "max_connections": MAX_CONNECTIONS,
         "circuit_breakers": {"thresholds": [limit]},
         "outlier_detection": OUTLIER_DETECTION,
-        "local_weight": weights.local,
-        "cloud_weight": weights.cloud,
+        "weights": divided.weights,
+    }
+
+
+def _local_values(plan: Plan, settings: Settings, addresses: Addresses, divided: Routes) -> dict[str, Any]:
+    engine = plan.serving_facts.engine
+    monitoring = settings.monitoring
+    return _gateway_values(settings, addresses, divided, plan.site, engine) | {
+        "serving": plan.serving,
+        "engine": engine,
+        "known_engines": sorted(ENGINES),
+        "metrics": ENGINES.get(engine),
         "exporters": EXPORTERS,
         "ttft_p99_seconds": None if plan.slo.ttft_p99_ms is None else f"{plan.slo.ttft_p99_ms / 1000:g}",
         "latency_p99_seconds": f"{monitoring.latency_p99_seconds:g}",
@@ -216,6 +274,11 @@ def _local_values(plan: Plan, settings: Settings, addresses: Addresses, weights:
         "nodes": None if plan.cluster is None else plan.cluster.nodes,
         "gpus_per_node": None if plan.cluster is None else plan.cluster.gpus_per_node,
     }
+
+
+def _endpoint(address: str) -> dict[str, Any]:
+    host, port = _host_and_port(address)
+    return {"host": host, "port": port, "name": address}
 
 
 def _jobs(plan: Plan) -> list[Mapping[str, Any]]:

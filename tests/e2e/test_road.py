@@ -29,7 +29,7 @@ def travel(folder: Path, site: Path) -> Travelled:
         "plan": ("assessment.yaml", "--env", "prod"),
         "simulate": ("plan.yaml",),
         "render": ("plan.yaml", "--project", project),
-        "rehearse": ("plan.yaml", "--project", project),
+        "rehearse": ("plan.yaml", "--project", project, "--without-crossing"),
         "report": ("plan.yaml",),
     }
     return Travelled(folder, {verb: run_ferry(folder, verb, *arguments) for verb, arguments in steps.items()})

@@ -59,3 +59,17 @@ def test_steps_that_end_at_once_all_get_into_the_chain(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: step(tmp_path, number), range(40)))
     assert len(ledger.read(tmp_path)) == 40
+
+
+def test_figures_stand_in_the_line_of_a_verb_that_has_them(tmp_path: Path) -> None:
+    step(tmp_path, 1)
+    ledger.append(
+        tmp_path,
+        "cutover",
+        inputs=[],
+        outputs=[],
+        forced=False,
+        result="advance",
+        figures={"p99_ms": 1.5, "why": "µ\u2028"},
+    )
+    assert [entry.get("figures") for entry in ledger.read(tmp_path)] == [None, {"p99_ms": 1.5, "why": "µ\u2028"}]

@@ -69,6 +69,27 @@ def only_the_trail_delivers_to_the_archive(account: Account, stack: Stack) -> It
 
 
 @check
+def the_request_log_is_written_once_and_never_deleted(account: Account, stack: Stack) -> Iterator[Seen]:
+    """For everybody: without If-None-Match nothing is put below requests/, and nothing is deleted or hidden there."""
+    bucket = stack.outputs["audit_bucket"]
+    arn = f"arn:{account.partition}:s3:::{bucket}/requests/*"
+    denied = {
+        (action, json.dumps(statement.get("Condition", {})))
+        for statement in buckets.policy(account, bucket)
+        if (statement["Effect"], statement.get("Principal"), statement["Resource"]) == ("Deny", "*", arn)
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+    wanted = {
+        ("s3:PutObject", json.dumps({"Null": {"s3:if-none-match": "true"}})),
+        ("s3:DeleteObject", "{}"),
+        ("s3:DeleteObjectVersion", "{}"),
+    }
+    for action, condition in sorted(wanted):
+        expected = f"refused to everybody, if {condition}"
+        yield Seen(f"{arn} {action}", expected, expected if (action, condition) in denied else "not refused")
+
+
+@check
 def the_archive_moves_old_logs_to_cold_storage(account: Account, stack: Stack) -> Iterator[Seen]:
     """By the stack's days, and nothing ever expires."""
     bucket, audit = stack.outputs["audit_bucket"], stack.settings.audit

@@ -49,7 +49,7 @@ def only_the_sites_certificates_take_its_role(account: Account, stack: Stack) ->
 
 @check
 def the_site_may_push_its_models_and_nothing_else(account: Account, stack: Stack) -> Iterator[Seen]:
-    """The permissions of its role, each an action on a resource."""
+    """The permissions of its role, each an action on a resource; of the archive, its gateways' request log alone."""
     site = stack.settings.site_identity
     if site is None:
         yield Seen(
@@ -71,20 +71,30 @@ def the_site_may_push_its_models_and_nothing_else(account: Account, stack: Stack
         "s3:GetBucketVersioning": [bucket],
         **_key_use(account, stack),
     }
+    if site.signing_key_arn is not None:
+        needed |= {"kms:GetPublicKey": [site.signing_key_arn], "kms:Sign": [site.signing_key_arn]}
+    wanted = _each(needed) | _each(_request_log(account, stack, site.gateways))
     role = _name(stack.outputs["site_role_arn"])
-    yield Seen(role, NOTHING, roles.compared(_each(needed), roles.granted(account, role)))
+    yield Seen(role, NOTHING, roles.compared(wanted, roles.granted(account, role)))
 
 
 @check
 def the_site_cannot_weaken_the_model_bucket(account: Account, stack: Stack) -> Iterator[Seen]:
-    """Denied to its role by name, so that a wider policy that somebody attaches later does not give it."""
+    """Denied to its role by name, so that a wider policy that somebody attaches later does not give it.
+
+    The archive, too, where its gateways ship to it.
+    """
     if stack.settings.site_identity is None:
         yield Seen(
             "the stack", "no site identity", "a role" if "site_role_arn" in stack.outputs else "no site identity"
         )
         return
     role, bucket = _name(stack.outputs["site_role_arn"]), _model_bucket(account, stack)
-    missing = _each({action: [bucket, f"{bucket}/*"] for action in NEVER}) - roles.refused(account, role)
+    never = _each({action: [bucket, f"{bucket}/*"] for action in NEVER})
+    if stack.settings.site_identity.gateways:
+        archive = _archive(account, stack)
+        never |= _each({action: [archive, f"{archive}/*"] for action in ("s3:DeleteObject", *NEVER)})
+    missing = never - roles.refused(account, role)
     yield Seen(role, "all refused", f"not refused: {'; '.join(sorted(missing))}" if missing else "all refused")
 
 
@@ -164,9 +174,27 @@ def _model_bucket(account: Account, stack: Stack) -> str:
     return f"arn:{account.partition}:s3:::{stack.outputs['model_bucket']}"
 
 
-def _key_use(account: Account, stack: Stack) -> dict[str, list[str]]:
+def _archive(account: Account, stack: Stack) -> str:
+    return f"arn:{account.partition}:s3:::{stack.outputs['audit_bucket']}"
+
+
+def _request_log(account: Account, stack: Stack, gateways: list[str]) -> dict[str, list[str]]:
+    if not gateways:
+        return {}
+    bucket = _archive(account, stack)
+    objects = [f"{bucket}/requests/{gateway}/*" for gateway in gateways]
+    prefixes = [f"requests/{gateway}/*" for gateway in gateways]
+    return {
+        "s3:GetObject": objects,
+        "s3:PutObject": objects,
+        "s3:ListBucket": [bucket + only_if({"StringLike": {"s3:prefix": prefixes}})],
+        **_key_use(account, stack, "audit_key_arn"),
+    }
+
+
+def _key_use(account: Account, stack: Stack, key_output: str = "model_key_arn") -> dict[str, list[str]]:
     s3 = f"s3.{account.region}.amazonaws.com{'.cn' if account.partition == 'aws-cn' else ''}"
-    key = stack.outputs["model_key_arn"] + only_if({"StringEquals": {"kms:ViaService": s3}})
+    key = stack.outputs[key_output] + only_if({"StringEquals": {"kms:ViaService": s3}})
     return {"kms:Decrypt": [key], "kms:GenerateDataKey": [key]}
 
 

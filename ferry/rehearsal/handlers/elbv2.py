@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ferry.rehearsal.handlers import Account, Created, Inputs, creates
+from ferry.rehearsal.handlers import REPLACING, Account, Created, Inputs, creates
 
 Attributes = dict[str, Any]
 
 
-@creates("aws:lb/loadBalancer:LoadBalancer")
+@creates("aws:lb/loadBalancer:LoadBalancer", fixed=("name", "namePrefix", "internal", "loadBalancerType"))
 def load_balancer(account: Account, inputs: Inputs) -> Created:
     """`CreateLoadBalancer`, then the attributes, as the provider does it."""
     elbv2 = account.client("elbv2", inputs.region)
@@ -23,18 +23,7 @@ def load_balancer(account: Account, inputs: Inputs) -> Created:
         **_tags(inputs),
     )["LoadBalancers"][0]
     arn = made["LoadBalancerArn"]
-    attributes: Attributes = {
-        "idle_timeout.timeout_seconds": inputs.take("idleTimeout"),
-        "deletion_protection.enabled": inputs.take("enableDeletionProtection"),
-        "routing.http.drop_invalid_header_fields.enabled": inputs.take("dropInvalidHeaderFields"),
-    }
-    if logs := inputs.nested("accessLogs"):
-        attributes |= {
-            "access_logs.s3.enabled": logs.take("enabled", False),
-            "access_logs.s3.bucket": logs.take("bucket"),
-            "access_logs.s3.prefix": logs.take("prefix"),
-        }
-    elbv2.modify_load_balancer_attributes(LoadBalancerArn=arn, Attributes=_attributes(attributes))
+    set_attributes(elbv2, arn, inputs)
     return Created(
         arn,
         {
@@ -47,7 +36,26 @@ def load_balancer(account: Account, inputs: Inputs) -> Created:
     )
 
 
-@creates("aws:lb/targetGroup:TargetGroup")
+def set_attributes(elbv2: Any, arn: str, inputs: Inputs) -> None:
+    """`ModifyLoadBalancerAttributes` with what is given."""
+    attributes: Attributes = {
+        "idle_timeout.timeout_seconds": inputs.take("idleTimeout"),
+        "deletion_protection.enabled": inputs.take("enableDeletionProtection"),
+        "routing.http.drop_invalid_header_fields.enabled": inputs.take("dropInvalidHeaderFields"),
+    }
+    if logs := inputs.nested("accessLogs"):
+        attributes |= {
+            "access_logs.s3.enabled": logs.take("enabled", False),
+            "access_logs.s3.bucket": logs.take("bucket"),
+            "access_logs.s3.prefix": logs.take("prefix"),
+        }
+    elbv2.modify_load_balancer_attributes(LoadBalancerArn=arn, Attributes=_attributes(attributes))
+
+
+@creates(
+    "aws:lb/targetGroup:TargetGroup",
+    fixed=("name", "namePrefix", "port", "protocol", "protocolVersion", "targetType", "vpcId"),
+)
 def target_group(account: Account, inputs: Inputs) -> Created:
     """`CreateTargetGroup`, then the attributes."""
     elbv2 = account.client("elbv2", inputs.region)
@@ -59,19 +67,32 @@ def target_group(account: Account, inputs: Inputs) -> Created:
         "VpcId": inputs.take("vpcId"),
         **_tags(inputs),
     }
-    if health := inputs.nested("healthCheck"):
-        request |= {
-            "HealthCheckEnabled": health.take("enabled", True),
-            "HealthCheckProtocol": health.take("protocol", "HTTP"),
-            "HealthCheckPath": health.take("path", "/"),
-            "HealthCheckPort": health.take("port", "traffic-port"),
-            "Matcher": {"HttpCode": health.take("matcher", "200")},
-            "HealthCheckIntervalSeconds": health.take("interval", 30),
-            "HealthCheckTimeoutSeconds": health.take("timeout", 5),
-            "HealthyThresholdCount": health.take("healthyThreshold", 3),
-            "UnhealthyThresholdCount": health.take("unhealthyThreshold", 3),
-        }
+    request |= health_check(inputs)
     arn = elbv2.create_target_group(**request)["TargetGroups"][0]["TargetGroupArn"]
+    set_group_attributes(elbv2, arn, inputs)
+    return Created(arn, {"arn": arn, "arnSuffix": arn.rpartition(":")[2], "name": request["Name"]})
+
+
+def health_check(inputs: Inputs) -> dict[str, Any]:
+    """The fields of a health check, with ELB's defaults; empty where none is given."""
+    health = inputs.nested("healthCheck")
+    if health is None:
+        return {}
+    return {
+        "HealthCheckEnabled": health.take("enabled", True),
+        "HealthCheckProtocol": health.take("protocol", "HTTP"),
+        "HealthCheckPath": health.take("path", "/"),
+        "HealthCheckPort": health.take("port", "traffic-port"),
+        "Matcher": {"HttpCode": health.take("matcher", "200")},
+        "HealthCheckIntervalSeconds": health.take("interval", 30),
+        "HealthCheckTimeoutSeconds": health.take("timeout", 5),
+        "HealthyThresholdCount": health.take("healthyThreshold", 3),
+        "UnhealthyThresholdCount": health.take("unhealthyThreshold", 3),
+    }
+
+
+def set_group_attributes(elbv2: Any, arn: str, inputs: Inputs) -> None:
+    """`ModifyTargetGroupAttributes` with what is given."""
     elbv2.modify_target_group_attributes(
         TargetGroupArn=arn,
         Attributes=_attributes(
@@ -81,10 +102,9 @@ def target_group(account: Account, inputs: Inputs) -> Created:
             }
         ),
     )
-    return Created(arn, {"arn": arn, "arnSuffix": arn.rpartition(":")[2], "name": request["Name"]})
 
 
-@creates("aws:lb/listener:Listener")
+@creates("aws:lb/listener:Listener", fixed=("loadBalancerArn",))
 def listener(account: Account, inputs: Inputs) -> Created:
     """`CreateListener`."""
     elbv2 = account.client("elbv2", inputs.region)
@@ -94,36 +114,36 @@ def listener(account: Account, inputs: Inputs) -> Created:
         Protocol=inputs.take("protocol"),
         SslPolicy=inputs.take("sslPolicy"),
         Certificates=[{"CertificateArn": inputs.take("certificateArn")}],
-        DefaultActions=_actions(inputs, "defaultActions"),
+        DefaultActions=actions(inputs, "defaultActions"),
         **_tags(inputs),
     )["Listeners"][0]["ListenerArn"]
     return Created(arn, {"arn": arn})
 
 
-@creates("aws:lb/listenerRule:ListenerRule")
+@creates("aws:lb/listenerRule:ListenerRule", fixed=("listenerArn",))
 def listener_rule(account: Account, inputs: Inputs) -> Created:
     """`CreateRule`."""
     elbv2 = account.client("elbv2", inputs.region)
-    conditions = []
-    for condition in inputs.each("conditions"):
-        if header := condition.nested("httpHeader"):
-            conditions.append(
-                {
-                    "Field": "http-header",
-                    "HttpHeaderConfig": {
-                        "HttpHeaderName": header.take("httpHeaderName"),
-                        "Values": header.take("values"),
-                    },
-                }
-            )
     arn = elbv2.create_rule(
         ListenerArn=inputs.take("listenerArn"),
         Priority=inputs.take("priority"),
-        Conditions=conditions,
-        Actions=_actions(inputs, "actions"),
+        Conditions=conditions(inputs),
+        Actions=actions(inputs, "actions"),
         **_tags(inputs),
     )["Rules"][0]["RuleArn"]
     return Created(arn, {"arn": arn})
+
+
+def conditions(inputs: Inputs) -> list[dict[str, Any]]:
+    """Which requests a rule takes."""
+    return [
+        {
+            "Field": "http-header",
+            "HttpHeaderConfig": {"HttpHeaderName": header.take("httpHeaderName"), "Values": header.take("values")},
+        }
+        for condition in inputs.each("conditions")
+        if (header := condition.nested("httpHeader"))
+    ]
 
 
 def _target_group_name(inputs: Inputs) -> str:
@@ -131,12 +151,13 @@ def _target_group_name(inputs: Inputs) -> str:
     if prefix is None:
         return inputs.autoname("name", max_length=32)
     # The provider adds 26 digits to a prefix; here they follow from the resource's name, so that each run is the same.
-    digits = int(hashlib.sha256(inputs.name.encode()).hexdigest(), 16) % 10**26
+    digits = int(hashlib.sha256(f"{inputs.name}{inputs.known.get(REPLACING, '')}".encode()).hexdigest(), 16) % 10**26
     return f"{prefix}{digits:026}"
 
 
-def _actions(inputs: Inputs, name: str) -> list[dict[str, Any]]:
-    actions = []
+def actions(inputs: Inputs, name: str) -> list[dict[str, Any]]:
+    """What becomes of a request, without the tokens' check that moto refuses."""
+    sent = []
     for action in inputs.each(name):
         kind = action.take("type")
         if kind == "jwt-validation":
@@ -154,8 +175,8 @@ def _actions(inputs: Inputs, name: str) -> list[dict[str, Any]]:
                 for group in forward.each("targetGroups")
             ]
             made["ForwardConfig"] = {"TargetGroups": groups}
-        actions.append(made)
-    return actions
+        sent.append(made)
+    return sent
 
 
 def _tags(inputs: Inputs) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from botocore.exceptions import ClientError
 
 from ferry.rehearsal import Served, serve_stack
 from ferry.rehearsal.account import EmbeddedAccount
@@ -18,6 +19,7 @@ from tests.certificates import authority
 from tests.conftest import REPOSITORY, Rehearsed
 
 AGENT = "arn:aws:datasync:us-east-1:123456789012:agent/agent-0123456789abcdef0"
+SIGNING_KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 LIFECYCLE = "s3:PutLifecycleConfiguration"
 SUBJECTS, MODELS = ["push-1.site.example", "push-2.site.example"], ["r1-32b", "r1-7b"]
 
@@ -33,7 +35,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, S
         (project / "stacks" / module.name).symlink_to(module)
     stack = yaml.safe_load((REPOSITORY / "stacks" / "Pulumi.prod.yaml").read_text(encoding="utf-8"))
     stack["config"] |= {
-        "ferry:site_identity": {"certificate_authority_pem": authority(), "subjects": SUBJECTS, "models": MODELS},
+        "ferry:site_identity": {
+            "certificate_authority_pem": authority(),
+            "subjects": SUBJECTS,
+            "models": MODELS,
+            "gateways": ["home"],
+            "signing_key_arn": SIGNING_KEY,
+        },
         "ferry:data_sync": {
             "agent_arns": [AGENT],
             "nfs_server": "nas.site.example",
@@ -151,7 +159,21 @@ MUTATIONS: dict[str, tuple[Callable[[Rehearsed], None], str]] = {
         rights_changed("site", lambda all_: named(all_, "UseKeyThroughS3").pop("Condition")),
         PUSHES,
     ),
+    "any key to sign with": (
+        rights_changed("site", lambda all_: named(all_, "SignModels").update(Resource="*")),
+        PUSHES,
+    ),
     "a managed policy": (managed_policy, PUSHES),
+    "another gateway's log": (
+        rights_changed(
+            "site", lambda all_: named(all_, "ShipRequestLog")["Resource"].append("arn:aws:s3:::x/requests/cloud/*")
+        ),
+        PUSHES,
+    ),
+    "an archive that can be weakened": (
+        rights_changed("site", lambda all_: named(all_, "NeverWeakenArchive")["Action"].remove("s3:DeleteObject")),
+        WEAKENS,
+    ),
     "no refusals": (rights_changed("site", lambda all_: all_.remove(named(all_, "NeverWeaken"))), WEAKENS),
     "a refusal with a way out": (
         rights_changed(
@@ -192,6 +214,19 @@ def test_exactly_the_check_that_is_about_it_fails(
 def test_roles_anywhere_is_told_as_not_emulated(served: tuple[Served, Stack]) -> None:
     told = {one.property for one in served[0].rehearsal.not_emulated if one.resource.startswith("aws:rolesanywhere/")}
     assert told == {"durationSeconds", "enabled", "roleArns", "source", "tags"}
+
+
+def test_the_archive_takes_the_request_log_once_and_gives_nothing_of_it_away(own: Rehearsed) -> None:
+    client, bucket = own.account.client("s3"), own.stack.outputs["audit_bucket"]
+    key = "requests/home/20261101T000000Z/000000000000.jsonl"
+    client.put_object(Bucket=bucket, Key=key, Body=b"{}", IfNoneMatch="*")
+    for refused in (
+        lambda: client.put_object(Bucket=bucket, Key=key, Body=b"{}", IfNoneMatch="*"),
+        lambda: client.put_object(Bucket=bucket, Key=key, Body=b"{}"),
+        lambda: client.delete_object(Bucket=bucket, Key=key),
+    ):
+        with pytest.raises(ClientError, match=r"PreconditionFailed|Forbidden|AccessDenied"):
+            refused()
 
 
 def test_the_uplink_is_left_to_the_users_beyond_the_limit(own: Rehearsed) -> None:

@@ -68,8 +68,22 @@ def let_any_trail_deliver(prod: Any) -> None:
     s3, name = prod.account.client("s3"), prod.stack.outputs["audit_bucket"]
     policy = json.loads(s3.get_bucket_policy(Bucket=name)["Policy"])
     for statement in policy["Statement"]:
-        statement["Condition"].get("StringEquals", {}).pop("aws:SourceArn", None)
+        statement.get("Condition", {}).get("StringEquals", {}).pop("aws:SourceArn", None)
     s3.put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
+
+
+def without_refusal(sid: str, action: str) -> Callable[[Any], None]:
+    """Everybody may do one of the things with the request log that nobody ought to."""
+
+    def make(prod: Any) -> None:
+        s3, name = prod.account.client("s3"), prod.stack.outputs["audit_bucket"]
+        policy = json.loads(s3.get_bucket_policy(Bucket=name)["Policy"])
+        (statement,) = (one for one in policy["Statement"] if one["Sid"] == sid)
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        statement["Action"] = [one for one in actions if one != action] or ["s3:PutObjectAcl"]
+        s3.put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
+
+    return make
 
 
 def replicate_to_another_key(prod: Any) -> None:
@@ -184,6 +198,14 @@ MUTATIONS: list[tuple[Callable[[Any], None], str]] = [
     ),
     (without_tls_statement("audit_bucket"), "the archive refuses requests without tls"),
     (let_any_trail_deliver, "only the trail delivers to the archive"),
+    (
+        without_refusal("RequestLogIsWrittenOnce", "s3:PutObject"),
+        "the request log is written once and never deleted",
+    ),
+    (
+        without_refusal("RequestLogIsNeverDeleted", "s3:DeleteObject"),
+        "the request log is written once and never deleted",
+    ),
     (
         change(
             "s3",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ferry.artefacts import Check, NotEmulated, Rehearsal, now
+from ferry.artefacts import Check, Crossing, NotEmulated, Rehearsal, now
 from ferry.assess import assess
 from ferry.errors import StaleArtefact, UnreadableInput
 from ferry.planning import plan
@@ -63,6 +63,19 @@ def test_a_rehearsal_beside_the_plan_is_taken_and_its_gaps_are_shown(made: Sourc
     assert "1 of 1 checks passed" in page
     assert "Accepted, not emulated: 1 properties" in page
     assert "forgets it" in page
+
+
+def test_what_was_done_to_traffic_is_a_row_each_or_said_to_be_left_out(made: Sources) -> None:
+    rehearsal().write(made.plan.with_name("rehearsal.yaml"))
+    assert "The crossing was left out of this rehearsal" in report(sources(made.plan, None, None))
+    back = Crossing(name="roll back by hand", result="done", seconds=0.5, figures={"cloud_percent": 0})
+    audit = Crossing(name="ship the audit", result="failed", seconds=0, why="the archive does not hold")
+    rehearsal(crossing=[back, audit]).write(made.plan.with_name("rehearsal.yaml"))
+    page = report(sources(made.plan, None, None))
+    assert "<td>✓</td><td>roll back by hand</td>" in page
+    assert "cloud percent 0" in page
+    assert "<td>✗</td><td>ship the audit</td>" in page
+    assert "failed: the archive does not hold" in page
 
 
 def test_failed_checks_come_first(made: Sources) -> None:

@@ -355,13 +355,17 @@ CASES: dict[str, tuple[str, list[dict[str, str]], list[dict[str, Any]]]] = {
             series("envoy_cluster_membership_healthy", 'envoy_cluster_name="cloud"', "0x30"),
             series("envoy_cluster_membership_total", 'envoy_cluster_name="cloud"', "2x30"),
             series(
-                "envoy_cluster_upstream_rq_xx", 'envoy_cluster_name="cloud",envoy_response_code_class="5"', "0+3x30"
+                "envoy_cluster_upstream_rq_xx",
+                'envoy_cluster_name="cloud-then-local",envoy_response_code_class="5"',
+                "0+3x30",
             ),
             series(
-                "envoy_cluster_upstream_rq_xx", 'envoy_cluster_name="local",envoy_response_code_class="5"', "0+0x30"
+                "envoy_cluster_upstream_rq_xx",
+                'envoy_cluster_name="local-then-cloud",envoy_response_code_class="5"',
+                "0+0x30",
             ),
-            series("envoy_cluster_upstream_rq_total", 'envoy_cluster_name="cloud"', "0+60x30"),
-            series("envoy_cluster_upstream_rq_total", 'envoy_cluster_name="local"', "0+60x30"),
+            series("envoy_cluster_upstream_rq_completed", 'envoy_cluster_name="cloud-then-local"', "0+60x30"),
+            series("envoy_cluster_upstream_rq_completed", 'envoy_cluster_name="local-then-cloud"', "0+60x30"),
         ],
         [
             alert(
@@ -380,8 +384,8 @@ CASES: dict[str, tuple[str, list[dict[str, str]], list[dict[str, Any]]]] = {
                 fires(
                     "critical",
                     "FerryGatewayErrors",
-                    "5 % of the requests to cloud fail",
-                    envoy_cluster_name="cloud",
+                    "5 % of the requests to cloud-then-local fail",
+                    envoy_cluster_name="cloud-then-local",
                 ),
             ),
         ],

@@ -64,6 +64,15 @@ def test_a_header_of_the_request_decides(account: EmbeddedAccount) -> None:
         s3.put_object(Bucket=BUCKET, Key="new", Body=b"y", ACL="public-read")
 
 
+def test_a_key_that_has_to_be_there_decides(account: EmbeddedAccount) -> None:
+    s3 = put_policy(account, statement("Deny", {"Null": {"s3:if-none-match": "true"}}) | {"Action": "s3:PutObject"})
+    s3.put_object(Bucket=BUCKET, Key="new", Body=b"y", IfNoneMatch="*")
+    with pytest.raises(ClientError, match="403"):
+        s3.put_object(Bucket=BUCKET, Key="other", Body=b"y")
+    assert holds({"Null": {"s3:x-amz-acl": "true"}}, NOBODY)
+    assert not holds({"Null": {"s3:x-amz-acl": "false"}}, NOBODY)
+
+
 @pytest.mark.parametrize(
     ("allow", "status"),
     [

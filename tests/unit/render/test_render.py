@@ -1,24 +1,43 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from ferry.artefacts import Slo, Training
-from ferry.errors import FerryError, InputError, InvalidField, RenderError, TamperedArtefact, UnknownSchema
+from ferry.errors import (
+    FerryError,
+    GatewayError,
+    InputError,
+    InvalidField,
+    RenderError,
+    TamperedArtefact,
+    UnknownSchema,
+)
 from ferry.render import Addresses, Rendered, render
+from ferry.traffic.gateway import GatewayFolder, Mirror, Routes, Stage
 from stacks.settings import Settings
 from tests.plans import config, make_plan, write_plan
 
 LOCAL = [
     "README.md",
     "gateway/envoy.yaml",
+    "gateway/ferry-audit.service",
+    "gateway/ferry-gateway.service",
+    "gateway/filters/authentication.yaml",
+    "gateway/filters/rate_limit.yaml",
+    "gateway/filters/revocation.yaml",
+    "gateway/logs/.gitignore",
     "gateway/routes/routes.yaml",
+    "gateway/state/.gitignore",
     "prometheus/dcgm-counters.csv",
     "prometheus/prometheus.yaml",
     "prometheus/rules/engine.yaml",
@@ -92,7 +111,7 @@ def test_rendering_again_writes_nothing(project: Path, tmp_path: Path) -> None:
     before = snapshot(project)
     again = render(plan, project=project)
     assert snapshot(project) == before
-    assert (again.count("unchanged"), again.count("kept")) == (len(first.files) - 2, 2)
+    assert (again.count("unchanged"), again.count("kept")) == (len(first.files) - 5, 5)
     assert not again.signing_key_created
 
 
@@ -119,12 +138,71 @@ def test_weights_and_targets_survive_the_next_render(project: Path, tmp_path: Pa
     render(plan, project=project)
     local = project / "build/qa/local"
     routes, servers = local / "gateway/routes/routes.yaml", local / "prometheus/targets/servers.yaml"
-    moved = routes.read_text().replace("weight: 100", "weight: 25").replace("weight: 0", "weight: 75")
-    routes.write_text(moved)
+    gateway = GatewayFolder(local / "gateway")
+    mirror = Mirror(cluster="cloud", percent=10)
+    moved = replace(gateway.read_routes(), weights={"local": 25, "cloud": 75}, mirror=mirror)
+    gateway.write_routes(moved, fence=3)
+    text = routes.read_text()
     servers.write_text("- targets: [gpu-1, gpu-2]\n")
     render(plan, project=project)
-    assert routes.read_text() == moved
+    assert routes.read_text() == text
+    assert gateway.read_routes().generation == 3
     assert servers.read_text() == "- targets: [gpu-1, gpu-2]\n"
+
+
+def test_who_may_come_in_survives_the_next_render(project: Path, tmp_path: Path) -> None:
+    plan = write_plan(tmp_path / "plan.yaml")
+    render(plan, project=project)
+    filters = project / "build/qa/local/gateway/filters"
+    for name in ("authentication", "revocation", "rate_limit"):
+        (filters / f"{name}.yaml").write_text(f"# {name}\n")
+    render(plan, project=project)
+    assert [path.read_text() for path in sorted(filters.iterdir())] == [
+        *("# authentication\n", "# rate_limit\n", "# revocation\n")
+    ]
+
+
+def test_versions_stages_and_stickiness_of_the_settings_stand_in_the_routes(project: Path, tmp_path: Path) -> None:
+    gateway = {
+        "domain_name": "llm.site.example",
+        "home_versions": [{"name": "r2", "address": "gpu-2:8000"}],
+        "stages": [{"name": "images", "prefix": "/v1/images", "address": "gpu-3:9000"}],
+        "user_header": "x-user",
+    }
+    plan = write_plan(tmp_path / "plan.yaml", config=config(gateway=gateway))
+    folder = GatewayFolder(project / "build/qa/local/gateway")
+    render(plan, project=project)
+    assert folder.read_routes() == Routes(
+        weights={"local": 100, "cloud": 0, "r2": 0},
+        versions={"r2": "r2"},
+        user_header="x-user",
+        stages=(Stage(prefix="/v1/images", cluster="images"),),
+        mirror_hosts={"cloud": "llm.site.example"},
+    )
+    assert folder.clusters() == ("local", "r2", "images", "cloud")
+
+
+def test_a_version_that_has_traffic_cannot_be_taken_away(project: Path, tmp_path: Path) -> None:
+    gateway = {"domain_name": "llm.site.example", "home_versions": [{"name": "r2", "address": "gpu-2:8000"}]}
+    plan = write_plan(tmp_path / "plan.yaml", config=config(gateway=gateway))
+    rendered = render(plan, project=project)
+    folder = GatewayFolder(project / "build/qa/local/gateway")
+    folder.write_routes(replace(folder.read_routes(), weights={"local": 90, "r2": 10}), fence=0)
+    stack = rendered.stack_file.read_text()
+    rendered.stack_file.write_text(re.sub(r"    home_versions:\n(    .*\n)+", "    home_versions: []\n", stack))
+    with pytest.raises(RenderError, match=r"sends 10 % of the requests to r2, which gateway\.home_versions does not"):
+        render(plan, project=project)
+
+
+@pytest.mark.parametrize("name", ["local", "cloud", "local-then-cloud", "twice"])
+def test_a_cluster_has_a_name_of_its_own(project: Path, tmp_path: Path, name: str) -> None:
+    stages = [
+        {"name": "twice", "prefix": "/a", "address": "gpu-3:9000"},
+        {"name": name, "prefix": "/b", "address": "b:1"},
+    ]
+    gateway = {"domain_name": "llm.site.example", "stages": stages}
+    with pytest.raises(InvalidField, match=f"{name} is taken; give each a name of its own"):
+        render(write_plan(tmp_path / "plan.yaml", config=config(gateway=gateway)), project=project)
 
 
 def test_routes_without_weights_stop_the_render(project: Path, tmp_path: Path) -> None:
@@ -132,9 +210,26 @@ def test_routes_without_weights_stop_the_render(project: Path, tmp_path: Path) -
     render(plan, project=project)
     (project / "build/qa/local/gateway/routes/routes.yaml").write_text("resources: []\n")
     before = snapshot(project)
-    with pytest.raises(RenderError, match="no weights of `local` and `cloud`"):
+    with pytest.raises(GatewayError, match=r"routes\.yaml: no routes in it: .*; `ferry render` writes one"):
         render(plan, project=project)
     assert snapshot(project) == before
+
+
+def test_a_key_that_the_operator_trusts_beside_the_signing_key_stays(project: Path, tmp_path: Path) -> None:
+    plan = write_plan(tmp_path / "plan.yaml")
+    render(plan, project=project)
+    file = project / "stacks" / "Pulumi.qa.yaml"
+    stack = yaml.safe_load(file.read_text())
+    own = stack["config"]["ferry:node_bundle"]["verification_key"]
+    of_kms = ec.derive_private_key(1, ec.SECP256R1()).public_key()
+    both = own + of_kms.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    stack["config"]["ferry:node_bundle"]["verification_key"] = both
+    file.write_text(yaml.safe_dump(stack))
+    bundle = Settings.load(render(plan, project=project).stack_file).node_bundle
+    assert bundle is not None
+    assert bundle.verification_key == both
+    booted = (project / "build/qa/cloud/user-data.chat.yaml").read_text()
+    assert "verification-keys/2.pem" in booted
 
 
 def test_build_files_go_where_they_are_wanted(project: Path, tmp_path: Path) -> None:
