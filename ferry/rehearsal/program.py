@@ -35,6 +35,10 @@ Progress = Callable[[int, str], None]
 """Called with the number of resources created so far, and the type and name of the newest."""
 
 
+REGISTRATION = "do_register"
+"""A coroutine of pulumi/runtime/resource.py; its `ty` and `name` are those of the resource."""
+
+
 @dataclass
 class Run:
     """What a program did: its exports, its resources, and what became of each property it gave."""
@@ -68,6 +72,7 @@ def drive(front: Front, project: Path, name: str, stack: str, config: Mapping[st
     """Run the program against a front."""
     with asyncio.Runner() as runner, _registrations_in_order(runner.get_loop()):
         runner.get_loop().set_exception_handler(lambda _, context: front.note_failure(context.get("exception")))
+        runner.get_loop().set_task_factory(_noting_registrations(front, project))
         try:
             front.run.outputs = runner.run(_execute(project, name, stack, config, front))
         except (Exception, SystemExit) as error:
@@ -89,6 +94,25 @@ def _registrations_in_order(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         yield
     finally:
         of_worker.close()
+
+
+def _noting_registrations(front: Front, project: Path) -> Callable[..., asyncio.Task[Any]]:
+    """Makes tasks; of a registration that fails it notes the resource while the traceback still says which one it was.
+
+    Futures take the traceback off an exception that they raise a second time, and who is first depends on threads.
+    """
+
+    def note(task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            front.note_failure(_explained(error, project))
+
+    def make(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
+        if getattr(coroutine, "__name__", "") == REGISTRATION:
+            task.add_done_callback(note)
+        return task
+
+    return make
 
 
 async def _execute(project: Path, name: str, stack: str, config: Mapping[str, Any], front: Front) -> dict[str, Any]:
@@ -122,7 +146,7 @@ class Front(mocks.Mocks):
     def __init__(self, account: Account, progress: Progress | None = None) -> None:
         self.account = account
         self.run = Run()
-        self.failure: RehearsalError | None = None
+        self.failure: FerryError | None = None
         self.protected: set[tuple[str, str]] = set()
         self._progress = progress
 
@@ -181,7 +205,7 @@ class Front(mocks.Mocks):
     def note_failure(self, error: BaseException | None) -> None:
         """Keep the first failure: the later ones follow from it, or end in a future that nobody awaits."""
         if error and not self.failure:
-            self.failure = error if isinstance(error, RehearsalError) else RehearsalError(one_line(error))
+            self.failure = error if isinstance(error, FerryError) else RehearsalError(one_line(error))
 
 
 class _Forecast(Front):
@@ -245,7 +269,7 @@ def _explained(error: BaseException, project: Path) -> FerryError:
         return error
     frames = list(traceback.walk_tb(error.__traceback__))
     for frame, _ in frames:
-        if frame.f_code.co_name == "do_register":  # pulumi/runtime/resource.py: `ty` and `name` of the registration
+        if frame.f_code.co_name == REGISTRATION:
             return RehearsalError(f"{frame.f_locals['ty']} {frame.f_locals['name']}: {one_line(error)}")
     places = [
         f"{Path(frame.f_code.co_filename).relative_to(project)}:{line}: "
