@@ -64,9 +64,9 @@ class NodeBoot:
         return f"{self.registry}/{self.engine.image}"
 
 
-def bundle_key(bundle: bytes) -> str:
-    """S3 key of a node bundle. It names the content, so that a node accepts this bundle and no older one."""
-    return f"bundles/{hashlib.sha256(bundle).hexdigest()[:16]}/node-bundle.tar.gz"
+def bundle_key(bundle: bytes, name: str = "node-bundle.tar.gz") -> str:
+    """S3 key of a bundle. It names the content, so that a node accepts this bundle and no older one."""
+    return f"bundles/{hashlib.sha256(bundle).hexdigest()[:16]}/{name}"
 
 
 def user_data(boot: NodeBoot) -> str:

@@ -27,6 +27,7 @@ def load_balancer(account: Account, inputs: Inputs) -> Created:
         "idle_timeout.timeout_seconds": inputs.take("idleTimeout"),
         "deletion_protection.enabled": inputs.take("enableDeletionProtection"),
         "routing.http.drop_invalid_header_fields.enabled": inputs.take("dropInvalidHeaderFields"),
+        "load_balancing.cross_zone.enabled": inputs.take("enableCrossZoneLoadBalancing"),
     }
     if logs := inputs.nested("accessLogs"):
         attributes |= {
@@ -60,17 +61,21 @@ def target_group(account: Account, inputs: Inputs) -> Created:
         **_tags(inputs),
     }
     if health := inputs.nested("healthCheck"):
+        protocol = health.take("protocol", "HTTP")
         request |= {
             "HealthCheckEnabled": health.take("enabled", True),
-            "HealthCheckProtocol": health.take("protocol", "HTTP"),
-            "HealthCheckPath": health.take("path", "/"),
+            "HealthCheckProtocol": protocol,
             "HealthCheckPort": health.take("port", "traffic-port"),
-            "Matcher": {"HttpCode": health.take("matcher", "200")},
             "HealthCheckIntervalSeconds": health.take("interval", 30),
             "HealthCheckTimeoutSeconds": health.take("timeout", 5),
             "HealthyThresholdCount": health.take("healthyThreshold", 3),
             "UnhealthyThresholdCount": health.take("unhealthyThreshold", 3),
         }
+        if protocol != "TCP":  # which has neither
+            request |= {
+                "HealthCheckPath": health.take("path", "/"),
+                "Matcher": {"HttpCode": health.take("matcher", "200")},
+            }
     arn = elbv2.create_target_group(**request)["TargetGroups"][0]["TargetGroupArn"]
     elbv2.modify_target_group_attributes(
         TargetGroupArn=arn,
@@ -88,16 +93,32 @@ def target_group(account: Account, inputs: Inputs) -> Created:
 def listener(account: Account, inputs: Inputs) -> Created:
     """`CreateListener`."""
     elbv2 = account.client("elbv2", inputs.region)
+    certificate, alpn = inputs.take("certificateArn"), inputs.take("alpnPolicy")
+    request = {
+        "LoadBalancerArn": inputs.take("loadBalancerArn"),
+        "Port": inputs.take("port"),
+        "Protocol": inputs.take("protocol"),
+        "SslPolicy": inputs.take("sslPolicy"),
+        "Certificates": [{"CertificateArn": certificate}] if certificate else None,
+        "AlpnPolicy": [alpn] if alpn else None,
+        "DefaultActions": _actions(inputs, "defaultActions"),
+    }
     arn = elbv2.create_listener(
-        LoadBalancerArn=inputs.take("loadBalancerArn"),
-        Port=inputs.take("port"),
-        Protocol=inputs.take("protocol"),
-        SslPolicy=inputs.take("sslPolicy"),
-        Certificates=[{"CertificateArn": inputs.take("certificateArn")}],
-        DefaultActions=_actions(inputs, "defaultActions"),
-        **_tags(inputs),
+        **{name: value for name, value in request.items() if value is not None}, **_tags(inputs)
     )["Listeners"][0]["ListenerArn"]
+    if idle := inputs.take("tcpIdleTimeoutSeconds"):
+        elbv2.modify_listener_attributes(
+            ListenerArn=arn, Attributes=_attributes({"tcp.idle_timeout.seconds": int(idle)})
+        )
     return Created(arn, {"arn": arn})
+
+
+@creates("aws:lb/targetGroupAttachment:TargetGroupAttachment")
+def target_group_attachment(account: Account, inputs: Inputs) -> Created:
+    """`RegisterTargets` of one target."""
+    group, target = inputs.take("targetGroupArn"), {"Id": inputs.take("targetId"), "Port": int(inputs.take("port"))}
+    account.client("elbv2", inputs.region).register_targets(TargetGroupArn=group, Targets=[target])
+    return Created(f"{group}-{target['Id']}")
 
 
 @creates("aws:lb/listenerRule:ListenerRule")

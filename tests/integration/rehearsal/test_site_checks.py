@@ -3,65 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import yaml
 from botocore.exceptions import ClientError
 
-from ferry.rehearsal import Served, serve_stack
-from ferry.rehearsal.account import EmbeddedAccount
+from ferry.rehearsal import Served
 from ferry.rehearsal.checks import Stack
-from stacks.settings import Settings
-from tests.certificates import authority
-from tests.conftest import REPOSITORY, Rehearsed
+from tests.conftest import Rehearsed
 
-AGENT = "arn:aws:datasync:us-east-1:123456789012:agent/agent-0123456789abcdef0"
-LIFECYCLE = "s3:PutLifecycleConfiguration"
-SUBJECTS, MODELS = ["push-1.site.example", "push-2.site.example"], ["r1-32b", "r1-7b"]
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Stack]]:
-    """The production stack with everything that comes from home, rehearsed once."""
-    project = tmp_path_factory.mktemp("site")
-    (project / "stacks").mkdir()
-    for name in ("__main__.py", "components", "ferry", "templates"):
-        (project / name).symlink_to(REPOSITORY / name)
-    for module in (REPOSITORY / "stacks").glob("*.py"):
-        (project / "stacks" / module.name).symlink_to(module)
-    stack = yaml.safe_load((REPOSITORY / "stacks" / "Pulumi.prod.yaml").read_text(encoding="utf-8"))
-    stack["config"] |= {
-        "ferry:site_identity": {
-            "certificate_authority_pem": authority(),
-            "subjects": SUBJECTS,
-            "models": MODELS,
-            "gateways": ["home"],
-        },
-        "ferry:data_sync": {
-            "agent_arns": [AGENT],
-            "nfs_server": "nas.site.example",
-            "nfs_path": "/models/r1",
-            "model": "r1-32b",
-            "version": "2026-11-01",
-            "limit_mbps": 800,
-        },
-    }
-    stack["config"]["ferry:model_repository"]["governance_lock_days"] = 30
-    file = project / "stacks" / "Pulumi.site.yaml"
-    file.write_text(yaml.safe_dump(stack), encoding="utf-8")
-    with serve_stack("site", project, artefact_folder=project) as running:
-        yield running, Stack(Settings.load(file), running.rehearsal.outputs)
-
-
-@pytest.fixture
-def own(served: tuple[Served, Stack]) -> Iterator[Rehearsed]:
-    running, stack = served
-    with ExitStack() as until_the_end:
-        endpoint_url = until_the_end.enter_context(running.copy())
-        yield Rehearsed(running, EmbeddedAccount(endpoint_url, "us-east-1"), stack)
+pytestmark = pytest.mark.xdist_group("full-stack")
 
 
 def role(of: Rehearsed, word: str) -> str:
