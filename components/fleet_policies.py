@@ -1,4 +1,4 @@
-"""Policy documents of nodes, with an engine or a gateway, as pure functions: what an instance role may do, and nothing else."""
+"""Policy documents of nodes as pure functions: what the role of an engine or a gateway may do, and nothing else."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class GatewayNodeArgs:
 
 
 class GatewayNode(pulumi.ComponentResource):
-    """A launch template, and what it names: instance role, security group, log group. No key pair, no public address."""
+    """A launch template, and what it names: instance role, security group, log group. No key, no public address."""
 
     launch_template_id: pulumi.Output[str]
     launch_template_version: pulumi.Output[str]
@@ -112,7 +112,7 @@ class GatewayNode(pulumi.ComponentResource):
         return aws.iam.InstanceProfile(name, role=role.name, tags=self._tags("profile"), opts=self._child)
 
     def _make_security_group(self) -> pulumi.Output[str]:
-        """In: requests from the load balancer in front. Out: HTTPS to the endpoints, S3, and the load balancer behind."""
+        """In: requests from the load balancer in front. Out: HTTPS to the endpoints, S3, the load balancer behind."""
         name, args = self._name, self._args
         group = aws.ec2.SecurityGroup(
             name,

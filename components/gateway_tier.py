@@ -55,11 +55,11 @@ class GatewayTierArgs:
 class GatewayTier(pulumi.ComponentResource):
     """An auto-scaling group of Envoys over the private subnets, behind a network load balancer that speaks TLS.
 
-    TLS ends at the load balancer (listener TLS, not TCP): ACM then keeps and renews the private key, and no node, bundle or
-    bucket ever holds it; passed through as TCP, Envoy would need the key on disk. Behind it is HTTP inside the VPC, as
-    between the other load balancer and the engines. A network load balancer rather than a second application load
-    balancer, since Envoy decides all that one would decide. Its TLS connections close when idle for 350 s, which cannot be
-    changed; Envoy's TCP keepalive (in the bundle) keeps a long answer's connection from being idle.
+    TLS ends at the load balancer (listener TLS, not TCP): ACM then keeps and renews the private key, and no node,
+    bundle or bucket ever holds it; passed through as TCP, Envoy would need the key on disk. Behind it is HTTP inside the VPC,
+    as between the other load balancer and the engines. A network load balancer rather than a second application load
+    balancer, since Envoy decides all that one would decide. Its TLS connections close when idle for 350 s, which
+    cannot be changed; Envoy's TCP keepalive (in the bundle) keeps a long answer's connection from being idle.
     A node is healthy when Envoy listens. Whether an engine answers is not asked: else an outage of the engines would
     make the group replace its gateways.
     """
@@ -276,17 +276,22 @@ class GatewayTier(pulumi.ComponentResource):
 
     def _make_records(self, record: GatewayRecord, load_balancer: aws.lb.LoadBalancer) -> None:
         """Two records of one name. A weight of 0 is never answered, as long as the other one's is not 0, too."""
-        common = {"zone_id": record.zone_id, "name": record.name, "type": "A", "opts": self._child}
         aws.route53.Record(
             f"{self._name}-record-home",
+            zone_id=record.zone_id,
+            name=record.name,
+            type="A",
             set_identifier="home",
             ttl=RECORD_TTL_SECONDS,
             records=[record.home_address],
             weighted_routing_policies=[{"weight": 100 - record.weight}],
-            **common,
+            opts=self._child,
         )
         aws.route53.Record(
             f"{self._name}-record-cloud",
+            zone_id=record.zone_id,
+            name=record.name,
+            type="A",
             set_identifier="cloud",
             aliases=[
                 {
@@ -297,7 +302,7 @@ class GatewayTier(pulumi.ComponentResource):
                 }
             ],
             weighted_routing_policies=[{"weight": record.weight}],
-            **common,
+            opts=self._child,
         )
 
     def _tags(self, what: str) -> dict[str, str]:

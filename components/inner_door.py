@@ -34,8 +34,8 @@ class InnerDoor(pulumi.ComponentResource):
     """An internal network load balancer with the application load balancer as its target, and a private name for it.
 
     The load balancer of the model versions faces the internet, so its name resolves to public addresses, which nodes
-    without NAT do not reach. The door passes TCP through: TLS ends at the load balancer, by the one certificate. With the
-    private zone, Envoy's configuration is the same as at home, names and all. The zone has the one name in it.
+    without NAT do not reach. The door passes TCP through: TLS ends at the load balancer, by the one certificate. With
+    the private zone, Envoy's configuration is the same as at home, names and all. The zone has the one name in it.
     """
 
     load_balancer_arn: pulumi.Output[str]
@@ -77,14 +77,16 @@ class InnerDoor(pulumi.ComponentResource):
             tags=self._tags("door"),
             opts=self._child,
         )
-        common = {"ip_protocol": "tcp", "from_port": 443, "to_port": 443, "opts": self._child}
         aws.vpc.SecurityGroupEgressRule(
             f"{name}-out",
             security_group_id=group.id,
             description="To the load balancer",
             referenced_security_group_id=args.load_balancer_security_group_id,
             tags=self._tags("out"),
-            **common,
+            ip_protocol="tcp",
+            from_port=443,
+            to_port=443,
+            opts=self._child,
         )
         aws.vpc.SecurityGroupIngressRule(
             f"{name}-into-load-balancer",
@@ -92,7 +94,10 @@ class InnerDoor(pulumi.ComponentResource):
             description="HTTPS from inside the VPC",
             referenced_security_group_id=group.id,
             tags=self._tags("into-load-balancer"),
-            **common,
+            ip_protocol="tcp",
+            from_port=443,
+            to_port=443,
+            opts=self._child,
         )
         return group.id
 

@@ -31,7 +31,9 @@ def gateway_tier_architecture(*, instance_type: str, ami_parameter: str) -> str 
 @rule("gateway-tier-name", FERRY)
 def gateway_tier_name(*, name: str, versions: Sequence[str]) -> str | None:
     """The tier's auto-scaling group is named after it, as those of the model versions are."""
-    return f"a model version is named {name}, which is the gateway's own: give it another name" if name in versions else None
+    if name not in versions:
+        return None
+    return f"a model version is named {name}, which is the gateway's own: give it another name"
 
 
 @rule("gateway-tier-home", FERRY)
@@ -54,7 +56,9 @@ def gateway_tier_loop(*, name: str, load_balancer_name: str) -> str | None:
     return f"name is {name}, under which the gateways look for the load balancer: give clients another name"
 
 
-@rule("gateway-tier-certificate", "https://docs.aws.amazon.com/acm/latest/userguide/acm-certificate-characteristics.html")
+@rule(
+    "gateway-tier-certificate", "https://docs.aws.amazon.com/acm/latest/userguide/acm-certificate-characteristics.html"
+)
 def gateway_tier_certificate(*, name: str, domain_name: str) -> str | None:
     """Clients compare the name that they use with the certificate's; a wildcard stands for one label."""
     if domain_name in (name, f"*.{name.partition('.')[2]}"):

@@ -116,9 +116,7 @@ def render(
     bundles = {bundle_path: bundle}
     if tier := settings.gateway_tier:
         present_filters = _present_files(out / "local", hybrid.TOKENS_OWN)
-        files = hybrid.tier_files(
-            settings, tier, present_filters, site=plan.site, engine=plan.serving_facts.engine
-        )
+        files = hybrid.tier_files(settings, tier, present_filters, site=plan.site, engine=plan.serving_facts.engine)
         bundles[bundle_path.with_name(GATEWAY_BUNDLE)] = node_bundle.pack(
             {name: text.encode() for name, text in files.items()}
         )

@@ -176,8 +176,9 @@ def tier_files(
 ) -> dict[str, str]:
     """The folder of the gateway in the cloud: its path below the gateway's folder to content.
 
-    The configuration is that of home, seen from the cloud: everything goes to the cloud's side, and home is its fallback
-    where the tier has an address for it. `present` are the filters that home has now (`TOKENS_OWN`, by the same paths).
+    The configuration is that of home, seen from the cloud: everything goes to the cloud's side, and home is its
+    fallback where the tier has an address for it. `present` are the filters that home has now, by the paths that
+    `TOKENS_OWN` names.
     """
     home = tier.home_engine.rpartition(":") if tier.home_engine else None
     addresses = Addresses(

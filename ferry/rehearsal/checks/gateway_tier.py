@@ -16,7 +16,7 @@ from ferry.rehearsal.checks.inference_node import (
 )
 from ferry.rehearsal.checks.roles import NOTHING, compared, granted, only_if
 from ferry.rehearsal.handlers import Account
-from stacks.settings import gateway_group_name
+from stacks.settings import GatewayTierSettings, gateway_group_name
 
 PORT = 8080
 KINDS = ("instance", "network-interface", "volume")
@@ -111,16 +111,13 @@ def gateways_in_the_cloud_are_closed_machines(account: Account, stack: Stack) ->
             *(f"{each['DeviceName']} encrypted {each['Ebs'].get('Encrypted')}" for each in data["BlockDeviceMappings"]),
             f"tagged {tagged}",
         ]
-        expected = (
-            f"key none; public [False]; tokens required, 1 hop; {root} encrypted True; "
-            f"tagged {[*KINDS]}"
-        )
+        expected = f"key none; public [False]; tokens required, 1 hop; {root} encrypted True; tagged {[*KINDS]}"
         yield Seen(group["AutoScalingGroupName"], expected, "; ".join(found))
 
 
 @check
 def gateways_in_the_cloud_talk_to_nobody_else(account: Account, stack: Stack) -> Iterator[Seen]:
-    """In: their load balancer. Out: S3, the endpoints, the inner door, and the engine at home where the stack has one."""
+    """In: their load balancer. Out: S3, the endpoints, the inner door, and the engine at home where there is one."""
     tier = stack.settings.gateway_tier
     if tier is None:
         yield _absent(stack, "gateway_tier_group_name")
@@ -181,17 +178,16 @@ def gateways_in_the_cloud_find_the_load_balancer_inside_the_vpc(account: Account
 @check
 def gateways_in_the_cloud_may_do_what_they_need_and_nothing_else(account: Account, stack: Stack) -> Iterator[Seen]:
     """The permissions of their role, each an action on a resource."""
-    if stack.settings.gateway_tier is None:
+    tier = stack.settings.gateway_tier
+    if tier is None:
         yield _absent(stack, "gateway_tier_group_name")
         return
     for group in _groups(account, stack):
         role = role_of(account, group)
-        yield Seen(role, NOTHING, compared(_needed(account, stack, group), granted(account, role)))
+        yield Seen(role, NOTHING, compared(_needed(account, stack, tier, group), granted(account, role)))
 
 
-def _needed(account: Account, stack: Stack, group: Mapping[str, Any]) -> set[str]:
-    tier = stack.settings.gateway_tier
-    assert tier is not None
+def _needed(account: Account, stack: Stack, tier: GatewayTierSettings, group: Mapping[str, Any]) -> set[str]:
     own = f"{account.region}:{account.account_id}"
     archive = f"arn:{account.partition}:s3:::{stack.outputs['audit_bucket']}"
     suffix = ".cn" if account.partition == "aws-cn" else ""
@@ -234,7 +230,8 @@ def clients_go_to_home_and_cloud_by_the_weight_of_the_record(account: Account, s
         if one["Name"].rstrip(".") == tier.record.name and one["Type"] == "A"
     )
     home = f"{tier.record.home_address} {100 - tier.record.weight}"
-    yield Seen(tier.record.name, "; ".join(sorted([home, f"{cloud} if healthy {tier.record.weight}"])), "; ".join(found))
+    expected = sorted([home, f"{cloud} if healthy {tier.record.weight}"])
+    yield Seen(tier.record.name, "; ".join(expected), "; ".join(found))
 
 
 def _leads_to(record: Mapping[str, Any]) -> str:

@@ -125,7 +125,7 @@ def _permissions(account: Account, group: Mapping[str, Any], direction: str) -> 
 
 
 def permissions(account: Account, security_group_ids: list[str], direction: str) -> list[str]:
-    """`protocol port peer` for each rule of security groups; `direction` is `IpPermissions` or `IpPermissionsEgress`."""
+    """`protocol port peer` for each rule of security groups; `direction`: `IpPermissions` or `IpPermissionsEgress`."""
     found = []
     for security_group in account.client("ec2").describe_security_groups(GroupIds=security_group_ids)["SecurityGroups"]:
         for rule in security_group[direction]:

@@ -51,8 +51,8 @@ def tiny_project() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Stack]]:
-    """The production stack with everything that a stack may leave out, rehearsed once: site identity, DataSync, gateway."""
+def full_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Stack]]:
+    """The production stack with what a stack may leave out, rehearsed once: site identity, DataSync, gateway."""
     project = tmp_path_factory.mktemp("site")
     (project / "stacks").mkdir()
     for name in ("__main__.py", "components", "ferry", "templates"):
@@ -89,8 +89,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, S
 
 
 @pytest.fixture
-def own(served: tuple[Served, Stack]) -> Iterator[Rehearsed]:
-    running, stack = served
+def own(full_stack: tuple[Served, Stack]) -> Iterator[Rehearsed]:
+    """A copy of it that the test may change."""
+    running, stack = full_stack
     with ExitStack() as until_the_end:
         endpoint_url = until_the_end.enter_context(running.copy())
         yield Rehearsed(running, EmbeddedAccount(endpoint_url, "us-east-1"), stack)

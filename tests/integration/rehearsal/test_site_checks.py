@@ -13,8 +13,6 @@ from ferry.rehearsal import Served
 from ferry.rehearsal.checks import Stack
 from tests.conftest import Rehearsed
 
-pytestmark = pytest.mark.xdist_group("full-stack")
-
 
 def role(of: Rehearsed, word: str) -> str:
     roles = of.account.client("iam").list_roles()["Roles"]
@@ -145,8 +143,8 @@ MUTATIONS: dict[str, tuple[Callable[[Rehearsed], None], str]] = {
 }
 
 
-def test_the_stack_passes_every_check(served: tuple[Served, Stack]) -> None:
-    assert [check for check in served[0].rehearsal.checks if not check.passed] == []
+def test_the_stack_passes_every_check(full_stack: tuple[Served, Stack]) -> None:
+    assert [check for check in full_stack[0].rehearsal.checks if not check.passed] == []
 
 
 @pytest.mark.parametrize(("mutation", "check"), MUTATIONS.values(), ids=MUTATIONS)
@@ -157,8 +155,10 @@ def test_exactly_the_check_that_is_about_it_fails(
     assert failed_checks(own) == [check]
 
 
-def test_roles_anywhere_is_told_as_not_emulated(served: tuple[Served, Stack]) -> None:
-    told = {one.property for one in served[0].rehearsal.not_emulated if one.resource.startswith("aws:rolesanywhere/")}
+def test_roles_anywhere_is_told_as_not_emulated(full_stack: tuple[Served, Stack]) -> None:
+    told = {
+        one.property for one in full_stack[0].rehearsal.not_emulated if one.resource.startswith("aws:rolesanywhere/")
+    }
     assert told == {"durationSeconds", "enabled", "roleArns", "source", "tags"}
 
 
