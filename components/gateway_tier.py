@@ -56,10 +56,11 @@ class GatewayTier(pulumi.ComponentResource):
     """An auto-scaling group of Envoys over the private subnets, behind a network load balancer that speaks TLS.
 
     TLS ends at the load balancer (listener TLS, not TCP): ACM then keeps and renews the private key, and no node,
-    bundle or bucket ever holds it; passed through as TCP, Envoy would need the key on disk. Behind it is HTTP inside the VPC,
-    as between the other load balancer and the engines. A network load balancer rather than a second application load
-    balancer, since Envoy decides all that one would decide. Its TLS connections close when idle for 350 s, which
-    cannot be changed; Envoy's TCP keepalive (in the bundle) keeps a long answer's connection from being idle.
+    bundle or bucket ever holds it; passed through as TCP, Envoy would need the key on disk. Behind it is HTTP inside
+    the VPC, as between the other load balancer and the engines. A network load balancer rather than a second
+    application load balancer, since Envoy decides all that one would decide. Its TLS connections close when idle for
+    350 s, which cannot be changed; Envoy's TCP keepalive (in the bundle) keeps a long answer's connection from being
+    idle.
     A node is healthy when Envoy listens. Whether an engine answers is not asked: else an outage of the engines would
     make the group replace its gateways.
     """
