@@ -36,6 +36,8 @@ soak: $(READY)
 	FERRY_SOAK=100 $(BIN)/pytest --quiet tests/integration/models/test_repository.py -k "push_killed"
 	FERRY_SOAK=100 $(BIN)/pytest --quiet tests/integration/traffic/tokens -k "fuzzed"
 	FERRY_SOAK=20 $(BIN)/pytest --quiet tests/integration/traffic/test_kills.py
+	FERRY_SOAK=100 $(BIN)/pytest --quiet tests/integration/traffic/cutover -k "killed or nothing_reaches"
+	FERRY_SOAK=20 $(BIN)/pytest --quiet tests/integration/traffic/gateway -k "killed or minutes"
 
 # The lock holds hashes for every platform and no index address. Needs uv (https://docs.astral.sh/uv).
 lock:

@@ -18,7 +18,6 @@ without its `[DONE]` in its body; repeated requests are those of which an engine
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import os
 import random
@@ -32,9 +31,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from vegeta import Attack
 
 from ferry.errors import FerryError
 from ferry.rehearsal.crossing.site import Site, next_event, serving
@@ -46,17 +47,21 @@ from ferry.traffic.cutover.controller import Told
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("added", "kills", "cutover", "releases")
-KINDS = ("plain", "plain", "stream")
-TOKENS = 16
 STEADY = {"ttft_ms": 20, "ttft_sigma": 0, "tpot_ms": 2, "tpot_sigma": 0}
 """For what is compared: the engine itself takes the same time for each request."""
 TICK = os.sysconf("SC_CLK_TCK")
-TIMEOUT_SECONDS = 10
-
 POLICY = """\
 schema: ferry/canary/v1
-steps: [shadow, 1, 5, 25, 50, 100]
+steps:
+  - shadow
+  - {percent: 1, minimum_requests: 50}
+  - {percent: 5, minimum_requests: 250}
+  - 25
+  - 50
+  - 100
+gate: {minimum_seconds: 10}
 """
+"""Short enough for three minutes: at 1 % of 500 requests a second, the gate's own sample size takes longer."""
 POLICY_25 = """\
 schema: ferry/canary/v1
 steps: [25, 50, 100]
@@ -87,83 +92,6 @@ http {{
   }}
 }}
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What the clients saw."""
-
-    requests: int
-    failed: int
-    truncated: int
-    p50_ms: Mapping[str, float]
-    p99_ms: Mapping[str, float]
-    """By kind: `plain`, `stream`, and `all`."""
-    why: Mapping[str, int]
-    """Of what failed or was truncated."""
-
-
-class Attack:
-    """vegeta against an address, in the background."""
-
-    def __init__(self, url: str, rate: int, seconds: float, folder: Path) -> None:
-        self._results = folder / f"attack-{time.monotonic_ns()}"
-        targets = self._results.with_suffix(".targets")
-        targets.write_text("\n".join(map(json.dumps, (_target(url, kind) for kind in KINDS))) + "\n", encoding="utf-8")
-        options = [f"-rate={rate}/s", f"-duration={seconds}s", f"-timeout={TIMEOUT_SECONDS}s", "-format=json"]
-        self.process = subprocess.Popen(
-            ["vegeta", "attack", *options, f"-targets={targets}", f"-output={self._results}"]
-        )
-
-    def seen(self) -> Seen:
-        """Wait for its end, and read each answer."""
-        if self.process.wait():
-            raise SystemExit(f"vegeta ended with {self.process.returncode}")
-        milliseconds: dict[str, list[float]] = {"plain": [], "stream": []}
-        why: Counter[str] = Counter()
-        failed = truncated = count = 0
-        decoder = subprocess.Popen(["vegeta", "encode", "-to=json", self._results], stdout=subprocess.PIPE)
-        for line in decoder.stdout or ():
-            answer = json.loads(line)
-            kind = answer["url"].rpartition("=")[2]
-            count += 1
-            milliseconds[kind].append(answer["latency"] / 1e6)
-            body = base64.b64decode(answer["body"] or "")
-            if answer["error"].endswith("unexpected EOF") or (answer["code"] == 200 and not _whole(kind, body)):
-                truncated += 1
-            elif answer["code"] != 200 or answer["error"]:
-                failed += 1
-            else:
-                continue
-            why[f"{answer['code']} {answer['error'].rpartition(': ')[2]}"] += 1
-        decoder.wait()
-        self._results.unlink()
-        milliseconds["all"] = [*milliseconds["plain"], *milliseconds["stream"]]
-        cut = {kind: statistics.quantiles(values, n=100) for kind, values in milliseconds.items()}
-        return Seen(
-            requests=count,
-            failed=failed,
-            truncated=truncated,
-            p50_ms={kind: values[49] for kind, values in cut.items()},
-            p99_ms={kind: values[98] for kind, values in cut.items()},
-            why=dict(why),
-        )
-
-
-def _target(url: str, kind: str) -> dict[str, Any]:
-    body = {"model": "m", "messages": [{"role": "user", "content": "Is it moved?"}], "max_tokens": TOKENS}
-    return {
-        "method": "POST",
-        "url": f"{url}/v1/chat/completions?kind={kind}",
-        "header": {"Content-Type": ["application/json"]},
-        "body": base64.b64encode(json.dumps(body | {"stream": kind == "stream"}).encode()).decode(),
-    }
-
-
-def _whole(kind: str, body: bytes) -> bool:
-    if kind == "stream":
-        return body.endswith(b"data: [DONE]\n\n") and body.count(b"data: ") == TOKENS + 2
-    return bool(json.loads(body)["usage"]["completion_tokens"] == TOKENS)
 
 
 def cpu_seconds(*pids: int) -> float:
@@ -293,7 +221,7 @@ def cutover(site: Site, folder: Path, options: argparse.Namespace) -> dict[str, 
     state = site.desk.controller(folder / "plan.yaml", policy, told=steps.told).run()
     result: dict[str, Any] = {
         "phase": state.phase,
-        "why": state.why,
+        "reason": state.why,
         "steps in force, s": steps.seconds,
         "ended, s": steps.now(),
     }
@@ -343,13 +271,20 @@ def releases(site: Site, folder: Path, options: argparse.Namespace) -> dict[str,
             ended_s = steps.now()
             if not running.done():
                 site.desk.abort("the benchmark", force=True)
-            state = running.result()
+            else:
+                running.result()
+        state = site.desk.states.load()
+        if state is None:
+            raise SystemExit("the cutover left no state")
         rows[name] = {
             "phase": state.phase,
-            "seconds": round(ended_s - steps.seconds["25 %"], 1),
+            "seconds": round(ended_s - steps.seconds["25 %"], 1) if "25 %" in steps.seconds else None,
             "steps in force, s": steps.seconds,
             "why": state.why,
         }
+        if attack.process.poll() is None:
+            attack.stop()
+        site.cloud.recover()
         seen = attack.seen()
         rows[name] |= {"clients": f"{seen.failed} failed, {seen.truncated} truncated of {seen.requests}"}
     site.cloud.recover()

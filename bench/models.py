@@ -276,7 +276,7 @@ def _files(folder: Path, sizes_mib: dict[str, int]) -> Path:
 
 @contextmanager
 def _server(folder: Path) -> Iterator[Bench]:
-    from ferry.node_bundle import load_or_create_signing_key, verification_key
+    from ferry.signing_key import load_or_create_signing_key, verification_key
 
     (folder / "data" / "models").mkdir(parents=True)  # a bucket is a folder
     (folder / "public.pem").write_text(verification_key(load_or_create_signing_key(folder / "key.pem")))

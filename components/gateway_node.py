@@ -39,7 +39,7 @@ class GatewayNodeArgs:
     archive_key_arn: pulumi.Input[str]
     bundle_key: pulumi.Input[str | None]
     verification_key: str | None
-    """PEM of the Ed25519 key that the bundle is signed for. Without it a node refuses to boot."""
+    """PEM of the public keys, of which one has signed the bundle. Without it a node refuses to boot."""
     tags: Mapping[str, str]
 
 

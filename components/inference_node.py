@@ -42,7 +42,7 @@ class InferenceNodeArgs:
     model_key_arn: pulumi.Input[str]
     node_bundle_key: pulumi.Input[str | None]
     verification_key: str | None
-    """PEM of the Ed25519 key that the bundle and the models are signed for. Without it a node refuses to boot."""
+    """PEM of the keys that the bundle and the models may be signed with. Without it a node refuses to boot."""
     log_retention_days: int = 365
     tags: Mapping[str, str]
 

@@ -29,7 +29,7 @@ class PrivateBucketArgs:
     lock_mode: Literal["COMPLIANCE", "GOVERNANCE"] = "COMPLIANCE"
     """COMPLIANCE binds the root user, too; GOVERNANCE gives way to s3:BypassGovernanceRetention."""
     protect: bool = True
-    """Refuse to delete the bucket, and what is in it. False also lets it be destroyed with its objects."""
+    """Refuse to delete the bucket and its settings. False also lets it be destroyed with its objects."""
     region: str | None = None
     """None is the provider's region."""
 
@@ -43,7 +43,9 @@ class PrivateBucket(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: PrivateBucketArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ferry:components:PrivateBucket", name, None, opts)
-        child = pulumi.ResourceOptions(parent=self)
+        # What closes and locks a protected bucket is protected with it: `pulumi destroy --exclude-protected` would else
+        # leave the bucket and take its policy, its encryption and its public-access block.
+        child = pulumi.ResourceOptions(parent=self, protect=args.protect)
 
         bucket = aws.s3.Bucket(
             f"{name}-bucket",
@@ -51,7 +53,7 @@ class PrivateBucket(pulumi.ComponentResource):
             object_lock_enabled=args.locked_days is not None,
             force_destroy=not args.protect,
             tags={**args.tags, "Name": name},
-            opts=pulumi.ResourceOptions(parent=self, protect=args.protect),
+            opts=child,
         )
         public = aws.s3.BucketPublicAccessBlock(
             f"{name}-private",
@@ -69,7 +71,7 @@ class PrivateBucket(pulumi.ComponentResource):
             bucket=bucket.bucket,
             policy=bucket.arn.apply(args.policy),
             # S3 answers 409 when both are written at once.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[public]),
+            opts=pulumi.ResourceOptions(parent=self, protect=args.protect, depends_on=[public]),
         )
         aws.s3.BucketServerSideEncryptionConfiguration(
             f"{name}-encryption", region=args.region, bucket=bucket.bucket, rules=[_encryption(args)], opts=child
@@ -81,7 +83,7 @@ class PrivateBucket(pulumi.ComponentResource):
             versioning_configuration={"status": "Enabled"},
             opts=child,
         )
-        after_versioning = pulumi.ResourceOptions(parent=self, depends_on=[versioning])
+        after_versioning = pulumi.ResourceOptions(parent=self, protect=args.protect, depends_on=[versioning])
         aws.s3.BucketLifecycleConfiguration(
             f"{name}-lifecycle",
             region=args.region,

@@ -98,7 +98,14 @@ def rights_of(
         if site.gateways
         else ()
     )
-    return site_policies.pusher_rights(identity, bucket_arn=bucket_arn, key_arn=key_arn, models=site.models, more=more)
+    return site_policies.pusher_rights(
+        identity,
+        bucket_arn=bucket_arn,
+        key_arn=key_arn,
+        models=site.models,
+        signing_key_arn=site.signing_key_arn,
+        more=more,
+    )
 
 
 def trust_source(site: SiteIdentitySettings) -> aws.rolesanywhere.TrustAnchorSourceArgsDict:

@@ -23,9 +23,17 @@ WEAKENING = (
 
 
 def pusher_rights(
-    identity: Identity, *, bucket_arn: str, key_arn: str, models: Sequence[str], more: Sequence[Statement] = ()
+    identity: Identity,
+    *,
+    bucket_arn: str,
+    key_arn: str,
+    models: Sequence[str],
+    signing_key_arn: str | None = None,
+    more: Sequence[Statement] = (),
 ) -> str:
     """Rights of whoever pushes these models, as JSON: their versions and channels, and nothing else in the bucket.
+
+    `signing_key_arn`: a KMS key that they may sign with, in KMS itself; nothing else may be done with it.
 
     A delete marker may be put (a push of other files under the same name, `ferry models prune`); a version stays.
     What is granted is not enough to weaken the bucket, and a wider policy on the same role does not make it so either.
@@ -67,6 +75,7 @@ def pusher_rights(
             "Resource": bucket_arn,
         },
         use_key_through_s3(identity, key_arn),
+        *([] if signing_key_arn is None else [sign_with(signing_key_arn)]),
         {
             "Sid": "NeverWeaken",
             "Effect": "Deny",
@@ -117,6 +126,14 @@ def use_key_through_s3(identity: Identity, key_arn: str) -> Statement:
         "Resource": key_arn,
         "Condition": {"StringEquals": {"kms:ViaService": f"s3.{identity.region}.{identity.dns_suffix}"}},
     }
+
+
+def sign_with(key_arn: str) -> Statement:
+    """Sign manifests and channels with one key. Anybody who verifies needs its public half only, and no right.
+
+    https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html
+    """
+    return {"Sid": "SignModels", "Effect": "Allow", "Action": ["kms:GetPublicKey", "kms:Sign"], "Resource": key_arn}
 
 
 def certificate_trust(trust_anchor_arn: str, subjects: Sequence[str]) -> str:

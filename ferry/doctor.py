@@ -92,8 +92,9 @@ NEEDS: tuple[Need, ...] = (
     Need(
         "pulumi (the CLI)",
         False,
-        "pulumi up against a real account; the rehearsal runs without it",
-        "brew install pulumi, or the installer named on pulumi.com/docs/install",
+        "ferry up, ferry drift, ferry rehearse --engine pulumi; the in-process rehearsal runs without it",
+        "brew install pulumi/tap/pulumi, or the archive named on pulumi.com/docs/install: `pulumi` and "
+        "`pulumi-language-python` on PATH",
         _program("pulumi", "version"),
     ),
     Need(

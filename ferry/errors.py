@@ -22,10 +22,12 @@
     │   ├── Superseded         another controller has taken over since
     │   ├── TokenError         a token cannot be issued or revoked, or its keys cannot be rotated
     │   └── AuditError         the request log cannot be chained, or its archive is not what it was
+    ├── ProvisioningError      Pulumi refused or failed, or a stack's state would lie where it may not
     └── RehearsalError         the program could not be run to its end
         ├── UnknownProperty    the program sends a property that no handler knows
         ├── UnknownResource    the program registers a type or calls a function that no handler knows
-        └── DuplicateUrn       two resources share one name
+        ├── DuplicateUrn       two resources share one name
+        └── PolicyBroken       the stack breaks a mandatory policy; nothing was created
 
 A message says what is wrong, the value given, the values allowed, and the remedy; it stays on one line.
 The answer "no" (a verdict, a failed check) is a result, not an error: the CLI exits with 3 for it.
@@ -120,6 +122,10 @@ class AuditError(TrafficError):
     """The request log cannot be chained, or what lies in its archive is not what was put there."""
 
 
+class ProvisioningError(FerryError):
+    """Pulumi refused or failed, or the state of a stack would lie where it may not."""
+
+
 class RehearsalError(FerryError):
     """The program could not be run to its end against the embedded account."""
 
@@ -134,3 +140,7 @@ class UnknownResource(RehearsalError):
 
 class DuplicateUrn(RehearsalError):
     """Two resources of the program share one name; the real engine refuses that, Pulumi's mocks do not."""
+
+
+class PolicyBroken(RehearsalError):
+    """The stack breaks a mandatory policy. It is found before anything is created."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from ferry.artefacts import now, sha256_of
+from ferry.artefacts.artefact import now, sha256_of
 from ferry.errors import TamperedArtefact, UnwritableOutput
 
 NAME = "ledger.jsonl"

@@ -64,7 +64,14 @@ from stacks.service_rules import (
     vpc_size,
     weight,
 )
-from stacks.site_rules import data_sync_agents, site_authority, site_authority_certificate, site_private_ca
+from stacks.site_rules import (
+    data_sync_agents,
+    site_authority,
+    site_authority_certificate,
+    site_private_ca,
+    site_signing_key,
+    verification_keys,
+)
 
 if TYPE_CHECKING:
     from stacks.settings import FleetSettings, ModelVersion, ScalingSettings, Settings
@@ -109,10 +116,12 @@ __all__ = [
     "site_authority",
     "site_authority_certificate",
     "site_private_ca",
+    "site_signing_key",
     "some_weight",
     "step_adjustments",
     "target_group_name",
     "target_groups_per_rule",
+    "verification_keys",
     "version_header",
     "version_names",
     "violations",
@@ -225,6 +234,13 @@ def _of_site(settings: Settings) -> Iterator[Place]:
             yield "site_identity.certificate_authority_pem", site_authority_certificate(pem=pem)
         if private_ca is not None:
             yield "site_identity.private_ca_arn", site_private_ca(arn=private_ca, region=settings.region)
+        if site.signing_key_arn is not None:
+            yield (
+                "site_identity.signing_key_arn",
+                site_signing_key(arn=site.signing_key_arn, region=settings.region),
+            )
+    if bundle := settings.node_bundle:
+        yield "node_bundle.verification_key", verification_keys(pem=bundle.verification_key)
     if sync := settings.data_sync:
         yield "data_sync.agent_arns", data_sync_agents(arns=sync.agent_arns, region=settings.region)
 

@@ -239,13 +239,13 @@ class MonitoringSettings(Section):
 
 
 class NodeBundle(Section):
-    """What `ferry render` signed for the nodes: the model puller, and the key that verifies it and the models.
+    """What `ferry render` signed for the nodes: the model puller, and the keys that verify it and the models.
 
     The bundle of the gateway in the cloud lies beside it, as `gateway-bundle.tar.gz`.
     """
 
     path: str = Field(description="the bundle, relative to the project; its signature lies beside it as <path>.sig")
-    verification_key: str = Field(description="PEM of the Ed25519 public key; stands in user data")
+    verification_key: str = Field(description="PEM of public keys, one after the other; stands in user data")
 
 
 class SiteIdentitySettings(Section):
@@ -258,6 +258,7 @@ class SiteIdentitySettings(Section):
     )
     models: list[ModelName] = Field(min_length=1, description="the models that they may push and promote")
     gateways: list[Slug] = Field(default=[], description="gateways whose request log they may ship into the archive")
+    signing_key_arn: str | None = Field(default=None, description="of a KMS key, ECC_NIST_P256, that they sign with")
     session_seconds: int = Field(default=3600, ge=900, le=43200, description="a long push renews its credentials")
 
 

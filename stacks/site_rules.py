@@ -1,14 +1,45 @@
-"""Rules on what comes from home: the certificate authority that is trusted, and DataSync's agents."""
+"""Rules on what comes from home: keys and certificate authorities that are trusted, and DataSync's agents."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
+from stacks import public_keys
 from stacks.rule import FERRY, rule
 from stacks.service_rules import partition
 
 ROLES_ANYWHERE = "https://docs.aws.amazon.com/rolesanywhere/latest/userguide"
+
+
+@rule("verification-keys", FERRY)
+def verification_keys(*, pem: str) -> str | None:
+    """Nodes trust public keys, Ed25519 or ECDSA P-256; one is Ed25519, since that is what signs their bundle."""
+    # Not at the top: most verbs read no keys.
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        keys = [load_pem_public_key(key.encode()) for key in public_keys.split(pem)]
+    except ValueError:
+        return "holds something else than public keys in PEM, allowed are these only: paste the public halves"
+    for key in keys:
+        of_kms = isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1)
+        if not (isinstance(key, Ed25519PublicKey) or of_kms):
+            return f"holds a {type(key).__name__}, allowed are Ed25519 and ECDSA P-256: sign with one of these"
+    if not any(isinstance(key, Ed25519PublicKey) for key in keys):
+        return "has no Ed25519 key, allowed is at least one: `ferry render` signs the node bundle with it, keep it"
+    return None
+
+
+@rule("site-signing-key", "https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html#key-id-key-ARN")
+def site_signing_key(*, arn: str, region: str) -> str | None:
+    """The KMS key that a site signs with is named by the ARN of one key, in the stack's region."""
+    if re.fullmatch(rf"arn:{partition(region)}:kms:{region}:\d{{12}}:key/[0-9a-z-]+", arn):
+        return None
+    allowed = f"arn:{partition(region)}:kms:{region}:ACCOUNT:key/ID"
+    return f"is {arn!r}, allowed is {allowed}: name one key of this region, and no alias"
 
 
 @rule("site-authority", FERRY)

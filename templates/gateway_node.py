@@ -1,7 +1,7 @@
 """The user data of a gateway in the cloud: how a bare Amazon Linux becomes one Envoy, without the internet.
 
-User data carries the verification key, the boot script and the units. Envoy's configuration, which is the one of the
-gateway at home, comes from S3 as a bundle that has to be signed with that key; Envoy itself from the account's ECR.
+User data carries the verification keys, the boot script and the units. Envoy's configuration, which is the one of the
+gateway at home, comes from S3 as a bundle that has to be signed with one of them; Envoy itself from the account's ECR.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 
 from templates import agent, render
-from templates.node import USER_DATA_LIMIT_BYTES
+from templates.node import USER_DATA_LIMIT_BYTES, verification_keys
 
 GATEWAY_BUNDLE = "gateway-bundle.tar.gz"
 PORT = 8080
@@ -31,7 +31,7 @@ class GatewayBoot:
     bundle_key: str | None
     """S3 key of the gateway's bundle; the signature lies at `<key>.sig`. None: the node refuses to boot."""
     verification_key: str | None
-    """PEM of the Ed25519 public key. None: the node refuses to boot."""
+    """PEM of the public keys that are trusted, one after the other. None: the node refuses to boot."""
     registry: str
     """Host of the account's ECR registry."""
     image: str
@@ -76,9 +76,7 @@ def files(boot: GatewayBoot) -> dict[str, str]:
         f"{units}/ferry-rotate.service": render("hybrid/cloud/ferry-rotate.service.j2"),
         f"{units}/ferry-rotate.timer": render("hybrid/cloud/ferry-rotate.timer.j2"),
     }
-    if boot.verification_key is not None:
-        written["/opt/ferry/verification-key.pem"] = boot.verification_key
-    return written
+    return written | verification_keys(boot.verification_key)
 
 
 def _agent_config(boot: GatewayBoot) -> dict[str, object]:

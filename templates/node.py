@@ -1,18 +1,18 @@
 """The user data of a GPU node: how a bare Deep Learning AMI becomes one inference server, without the internet.
 
-User data carries the verification key, the boot script and the units. The programs that the boot script runs come from
-S3 as a bundle that has to be signed with that key; the model, too; the engine's image comes from the account's ECR.
+User data carries the verification keys, the boot script and the units. The programs that the boot script runs come from
+S3 as a bundle that has to be signed with one of them; the model, too; the engine's image comes from the account's ECR.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 
 import yaml
 
+from stacks import public_keys
 from stacks.settings import EngineSettings
 from templates import agent, render
 from templates.engine_metrics import ENGINES
@@ -40,7 +40,7 @@ class NodeBoot:
     node_bundle_key: str | None
     """S3 key as `bundle_key` makes it; the signature lies at `<key>.sig`. None: the node refuses to boot."""
     verification_key: str | None
-    """PEM of the Ed25519 public key. None: the node refuses to boot."""
+    """PEM of the public keys that are trusted, one after the other. None: the node refuses to boot."""
     registry: str
     """Host of the account's ECR registry."""
     engine: EngineSettings
@@ -51,10 +51,8 @@ class NodeBoot:
     def __post_init__(self) -> None:
         if set(self.model_version) <= {"."}:
             raise ValueError(f"model version {self.model_version!r} cannot be a folder's name")
-        if self.verification_key is not None and not re.fullmatch(
-            r"-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]+\n-----END PUBLIC KEY-----\n?", self.verification_key
-        ):
-            raise ValueError("the verification key is not a public key in PEM")
+        if self.verification_key is not None:
+            public_keys.split(self.verification_key)
         if self.boot_timeout_seconds <= ABANDON_MARGIN_SECONDS:
             raise ValueError(f"boot_timeout_seconds is {self.boot_timeout_seconds}, at most the margin to give up in")
 
@@ -106,9 +104,13 @@ def files(boot: NodeBoot) -> dict[str, str]:
             "hybrid/cloud/ferry-engine.service.j2", image=boot.image, command=engine_command(boot)
         ),
     }
-    if boot.verification_key is not None:
-        written["/opt/ferry/verification-key.pem"] = boot.verification_key
-    return written
+    return written | verification_keys(boot.verification_key)
+
+
+def verification_keys(pem: str | None) -> dict[str, str]:
+    """A file for each of the public keys, since `openssl` takes one at a time: path to content."""
+    trusted = [] if pem is None else public_keys.split(pem)
+    return {f"/opt/ferry/verification-keys/{number}.pem": key for number, key in enumerate(trusted, start=1)}
 
 
 def engine_command(boot: NodeBoot) -> list[str]:

@@ -29,6 +29,7 @@ import importlib
 import os
 import pkgutil
 import shutil
+import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -63,6 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in set(os.environ) - set(kept):
         del os.environ[name]
     os.environ.update(kept)
+    # Programs that came as packages (Envoy, the AWS CLI) stand beside this Python, activated or not.
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
 
 
 @pytest.hookimpl(tryfirst=True)

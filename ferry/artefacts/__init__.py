@@ -4,114 +4,15 @@ Each is a frozen model written as YAML. It carries its schema, the sha256 of eve
 of itself, so that a verb can refuse what it does not know, what has changed since, and what was edited by hand.
 """
 
-from ferry.artefacts.artefact import (
-    Artefact,
-    Upstream,
-    digest_of,
-    first_problem,
-    now,
-    read,
-    read_yaml,
-    sha256_of,
-    upstream,
-    write_whole,
-)
-from ferry.artefacts.assessment import (
-    Assessment,
-    Constraints,
-    EngineMetrics,
-    ExchangeRate,
-    Finding,
-    FurtherCosts,
-    LocalCosts,
-    Location,
-    ModelFacts,
-    Quantiles,
-    Serving,
-    Slo,
-    TraceFacts,
-    Training,
-)
-from ferry.artefacts.cluster import (
-    Cluster,
-    ClusterMetrics,
-    Collective,
-    CollectiveSize,
-    Fabric,
-    GpuGroup,
-    GpuUse,
-    Hourly,
-    Machine,
-    MachineUse,
-    Synchronisation,
-    Topology,
-)
-from ferry.artefacts.deployment import Deployment
-from ferry.artefacts.figures import Basis, Figure, Frozen, Money, assumed, measured, unknown
-from ferry.artefacts.plan import Candidate, CostLine, Plan, Reason, Verdict
-from ferry.artefacts.rehearsal import Check, Crossing, NotEmulated, Rehearsal
-from ferry.artefacts.simulation import BatchPoint, Outcome, Simulation, Spread
-from ferry.artefacts.sweep import Sweep, SweepBound, SweepPoint
+from __future__ import annotations
 
-__all__ = [
-    "Artefact",
-    "Assessment",
-    "Basis",
-    "BatchPoint",
-    "Candidate",
-    "Check",
-    "Cluster",
-    "ClusterMetrics",
-    "Collective",
-    "CollectiveSize",
-    "Constraints",
-    "CostLine",
-    "Crossing",
-    "Deployment",
-    "EngineMetrics",
-    "ExchangeRate",
-    "Fabric",
-    "Figure",
-    "Finding",
-    "Frozen",
-    "FurtherCosts",
-    "GpuGroup",
-    "GpuUse",
-    "Hourly",
-    "LocalCosts",
-    "Location",
-    "Machine",
-    "MachineUse",
-    "ModelFacts",
-    "Money",
-    "NotEmulated",
-    "Outcome",
-    "Plan",
-    "Quantiles",
-    "Reason",
-    "Rehearsal",
-    "Serving",
-    "Simulation",
-    "Slo",
-    "Spread",
-    "Sweep",
-    "SweepBound",
-    "SweepPoint",
-    "Synchronisation",
-    "Topology",
-    "TraceFacts",
-    "Training",
-    "Upstream",
-    "Verdict",
-    "assumed",
-    "digest_of",
-    "first_problem",
-    "measured",
-    "now",
-    "read",
-    "read_yaml",
-    "sha256_of",
-    "unknown",
-    "upstream",
-    "write_whole",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ferry.artefacts.kinds import *  # noqa: F403
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Build the models when the first of them is asked for: a small command takes less time than that."""
+        return getattr(import_module("ferry.artefacts.kinds"), name)

@@ -14,7 +14,7 @@ from ferry.errors import GatewayError, InvalidField, TrafficError
 
 if TYPE_CHECKING:
     from ferry.traffic.cutover.controller import Controller
-    from ferry.traffic.cutover.desk import Desk
+    from ferry.traffic.cutover.desk import BehindListener, Desk
     from ferry.traffic.cutover.rollback import Rollback
 
 INTERRUPTED = 130
@@ -32,6 +32,14 @@ Gateway = Annotated[
         help="The gateway's folder [default: build/ENV/local/gateway of the program, where there is one].",
     ),
 ]
+Listener = Annotated[
+    str | None,
+    typer.Option(
+        "--listener",
+        metavar="ARN",
+        help="Move weights between two model versions in the cloud instead: `pulumi stack output listener_arn`.",
+    ),
+]
 TakeOver = Annotated[bool, typer.Option("--take-over", help="Although a controller runs: it is fenced off, and ends.")]
 ToColdEngine = Annotated[
     bool, typer.Option("--force", help="Although the engine at home does not answer; the ledger says so.")
@@ -43,8 +51,9 @@ def start(
     plan_file: PlanFile,
     policy: Annotated[Path, typer.Option("--policy", metavar="FILE", help="canary.yaml: the steps and the gate.")],
     gateway: Gateway = None,
-    baseline: Annotated[str, typer.Option(metavar="CLUSTER", help="Where traffic is.")] = "local",
-    candidate: Annotated[str, typer.Option(metavar="CLUSTER", help="Where it goes.")] = "cloud",
+    baseline: Annotated[str, typer.Option(metavar="NAME", help="Where traffic is: a cluster, or a version.")] = "local",
+    candidate: Annotated[str, typer.Option(metavar="NAME", help="Where it goes.")] = "cloud",
+    listener: Listener = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print the steps, their sample sizes and how long they take.")
     ] = False,
@@ -67,7 +76,7 @@ def start(
         text = f"{plan_file}: the verdict is stay ({'; '.join(reasons)}); to move all the same, say --force"
         show({"result": "refused", "verdict": plan.verdict, "reasons": reasons}, text, as_json)
         raise typer.Exit(NO)
-    desk = _desk(gateway, project, plan.environment)
+    desk = _desk(gateway, project, listener, plan.environment)
     controller = desk.controller(
         plan_file, policy, baseline=baseline, candidate=candidate, forced=force and plan.verdict == "stay"
     )
@@ -79,30 +88,34 @@ def start(
 
 
 @cutover.command()
-def status(gateway: Gateway = None, project: Project = None, as_json: Json = False) -> None:
+def status(gateway: Gateway = None, listener: Listener = None, project: Project = None, as_json: Json = False) -> None:
     """Where the cutover is, and what the gate says of its step now; changes nothing."""
     from ferry.traffic.cutover.text import describe_status
 
-    found = _desk(gateway, project).status()
+    found = _desk(gateway, project, listener).status()
     show(found.dump(), describe_status(found), as_json)
 
 
 @cutover.command()
-def pause(gateway: Gateway = None, project: Project = None, as_json: Json = False) -> None:
+def pause(gateway: Gateway = None, listener: Listener = None, project: Project = None, as_json: Json = False) -> None:
     """Stay at this step until `resume`. The gate goes on watching, and still rolls back."""
-    state, alive = _desk(gateway, project).order("pause", _person())
+    state, alive = _desk(gateway, project, listener).order("pause", _person())
     text = "paused" if alive else "paused; no controller runs, and the next one will stay at this step"
     show({"result": "paused", "controller_runs": alive, "share": state.intended.candidate}, text, as_json)
 
 
 @cutover.command()
 def resume(
-    gateway: Gateway = None, take_over: TakeOver = False, project: Project = None, as_json: Json = False
+    gateway: Gateway = None,
+    listener: Listener = None,
+    take_over: TakeOver = False,
+    project: Project = None,
+    as_json: Json = False,
 ) -> None:
     """Go on after a pause; where no controller runs, be the controller. Exit code 3: it was rolled back."""
     from ferry.artefacts import Plan, read
 
-    desk = _desk(gateway, project)
+    desk = _desk(gateway, project, listener)
     state, alive = desk.order("run", _person())
     if alive and not take_over:
         text = f"the controller goes on: {state.holder}"
@@ -121,12 +134,18 @@ def resume(
 
 
 @cutover.command()
-def abort(gateway: Gateway = None, project: Project = None, force: ToColdEngine = False, as_json: Json = False) -> None:
+def abort(
+    gateway: Gateway = None,
+    listener: Listener = None,
+    project: Project = None,
+    force: ToColdEngine = False,
+    as_json: Json = False,
+) -> None:
     """End the cutover: all traffic goes back where it came from. Exit code 3: the engine there is cold."""
     from ferry.traffic.cutover.state import State
     from ferry.traffic.cutover.text import describe_end
 
-    done = _desk(gateway, project).abort(_person(), force=force)
+    done = _desk(gateway, project, listener).abort(_person(), force=force)
     if isinstance(done, State):
         show({"result": done.phase, "why": done.why}, describe_end(done), as_json)
     else:
@@ -161,7 +180,7 @@ def _run(desk: Desk, controller: Controller, *, take_over: bool, as_json: bool) 
     from ferry.cli.cutover_progress import Progress
     from ferry.traffic.cutover.text import describe_end
 
-    if not desk.admin.ready():
+    if desk.listener is None and not desk.admin.ready():
         raise GatewayError(
             f"{desk.admin.url}: Envoy's admin endpoint does not answer, or Envoy is not ready; traffic stays as it "
             "was; start it with `ferry gateway run`"
@@ -190,12 +209,16 @@ def _run(desk: Desk, controller: Controller, *, take_over: bool, as_json: bool) 
         raise typer.Exit(NO)
 
 
-def _desk(given: Path | None, project: Path | None, environment: str | None = None) -> Desk:
+def _desk(
+    given: Path | None, project: Path | None, listener: str | None = None, environment: str | None = None
+) -> Desk:
     """The gateway that is meant. Raises InvalidField where none is found, or several."""
     from ferry.project import project_at
     from ferry.traffic.cutover.desk import Desk
     from ferry.traffic.gateway import GatewayFolder
 
+    if listener is not None:
+        return Desk(_desk(given, project, None, environment).folder, _listener(listener))
     if given is not None:
         return Desk(GatewayFolder(given))
     build = project_at(project) / "build"
@@ -204,6 +227,18 @@ def _desk(given: Path | None, project: Path | None, environment: str | None = No
         several = f"several: {', '.join(str(each) for each in found)}" if found else f"none below {build}"
         raise InvalidField(f"which gateway is meant? There is {several}; name its folder with --gateway DIR")
     return Desk(GatewayFolder(found[0]))
+
+
+def _listener(arn: str) -> BehindListener:
+    import boto3
+
+    from ferry.traffic.cutover.desk import BehindListener
+
+    parts = arn.split(":")
+    if len(parts) != 6 or parts[2] != "elasticloadbalancing" or not parts[5].startswith("listener/app/"):
+        raise InvalidField(f"--listener {arn}: is not the ARN of an application load balancer's listener")
+    session = boto3.Session(region_name=parts[3])
+    return BehindListener(arn, session.client("elbv2"), session.client("cloudwatch"))
 
 
 def _person() -> str:

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 30.0
 COLUMNS = (
-    ("requests", "requests"),
-    ("errors", "errors.{side}.rate"),
-    ("P99 TTFT ms", "ttft.{side}.p99_ms"),
-    ("P99 TPOT ms", "tpot.{side}.p99_ms"),
+    ("requests", "{side}.requests", ""),
+    ("needed", "{side}.required", ""),
+    ("errors", "errors.{side}.count", ""),
+    ("P99 of TTFT", "ttft.{side}.p99", "ttft.unit"),
+    ("P99 of TPOT", "tpot.{side}.p99", "tpot.unit"),
 )
+"""Title, the gate's figure, and the figure that is its unit."""
 
 
 class Progress:
@@ -69,8 +71,8 @@ def table(told: Told) -> Table:
     title = f"{told.step} · {told.division} to the candidate · {duration(told.elapsed_seconds)}"
     shown = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
     shown.add_column("")
-    for name, _ in COLUMNS:
+    for name, *_ in COLUMNS:
         shown.add_column(name, justify="right")
     for side in ("baseline", "candidate"):
-        shown.add_row(side, *(figure(told.figures, key.format(side=side)) for _, key in COLUMNS))
+        shown.add_row(side, *(figure(told.figures, key.format(side=side), unit) for _, key, unit in COLUMNS))
     return shown

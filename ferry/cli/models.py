@@ -66,7 +66,8 @@ def push(
 
     signer = load_signer(signing_key, kms_key)
     repository = open_repository(bucket, endpoint, key, signer, bandwidth)
-    done = _push(repository, signer, scan(folder), name, version, partial(_facts, folder, as_json), state, as_json)
+    facts = partial(_facts, folder, folder.name, as_json)
+    done = _push(repository, signer, scan(folder), name, version, facts, state, as_json)
     note(f"next: ferry models promote {done.name}@{done.version} --channel CHANNEL", as_json)
 
 
@@ -88,14 +89,17 @@ def import_lfs(
     as_json: Json = False,
 ) -> None:
     """Push a commit of a git-lfs repository as a version, from what lies on this disk."""
-    from ferry.models.lfs import read_repository
+    from ferry.models.lfs import lay_out, read_repository
 
     signer = load_signer(signing_key, kms_key)
     repository = open_repository(bucket, endpoint, key, signer, bandwidth)
     with tempfile.TemporaryDirectory(prefix="ferry-lfs-") as scratch:
         tree = read_repository(clone, revision, Path(scratch))
-        note("no model facts: a commit is not a folder that `ferry assess` reads", as_json)
-        _push(repository, signer, tree, name, version, lambda: None, state, as_json)
+
+        def facts() -> dict[str, Any] | None:
+            return _facts(lay_out(tree, Path(scratch) / "model"), clone.resolve().name, as_json)
+
+        _push(repository, signer, tree, name, version, facts, state, as_json)
 
 
 @models.command("list")
@@ -164,7 +168,7 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Let a channel mean a version. Of two promotions at once one wins, and the other is told."""
-    from ferry.artefacts import now
+    from ferry.artefacts.artefact import now
     from ferry.models import names, promotion
     from ferry.models.text import describe_channel
 
@@ -272,7 +276,7 @@ def _push(
     state: Path | None,
     as_json: bool,
 ) -> Pushed:
-    from ferry.artefacts import now
+    from ferry.artefacts.artefact import now
     from ferry.models.journal import Journal
     from ferry.models.push import Request
     from ferry.models.push import push as push_version
@@ -288,12 +292,12 @@ def _push(
     return done
 
 
-def _facts(folder: Path, as_json: bool) -> dict[str, Any] | None:
+def _facts(folder: Path, named: str, as_json: bool) -> dict[str, Any] | None:
     """What `ferry assess` reads of the folder. A model that it cannot read, such as a vision model, is still pushed."""
     from ferry.assess.models import read_model
 
     try:
-        return read_model(folder, folder.name).facts.model_dump(mode="json")
+        return read_model(folder, named).facts.model_dump(mode="json")
     except InputError as error:
         note(f"no model facts: {error}", as_json)
         return None

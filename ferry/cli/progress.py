@@ -29,8 +29,7 @@ class Transfer:
         self._began = self._said = 0.0
 
     def __enter__(self) -> Transfer:
-        terminal = console(stderr=True)
-        if not self._quiet and terminal.is_terminal:
+        if not self._quiet and (terminal := console(stderr=True)).is_terminal:
             from rich import progress
 
             columns = (

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ferry.cli.options import Force, Json, Project
 from ferry.cli.output import NO, counting, note, show, working
+
+
+class Engine(StrEnum):
+    """Who runs the program."""
+
+    IN_PROCESS = "in-process"
+    PULUMI = "pulumi"
+
+
+class Provider(StrEnum):
+    """Who stands for AWS's plugin under the real engine."""
+
+    FERRY = "ferry"
+    OFFICIAL = "official"
 
 
 def rehearse(
@@ -23,6 +39,23 @@ def rehearse(
     stack: Annotated[
         str | None,
         typer.Option("--stack", metavar="ENV", help="Rehearse stacks/Pulumi.ENV.yaml as it is, without a plan."),
+    ] = None,
+    engine: Annotated[
+        Engine,
+        typer.Option("--engine", help="Pulumi's mocks in one process, or the real engine: the Pulumi CLI on PATH."),
+    ] = Engine.IN_PROCESS,
+    provider: Annotated[
+        Provider,
+        typer.Option(
+            "--provider", help="With the real engine: Ferry's own handlers, or the official AWS plugin, pointed here."
+        ),
+    ] = Provider.FERRY,
+    before: Annotated[
+        str | None,
+        typer.Option("--from", metavar="STACK", help="Make this stack (an ENV or a stack file) first, then --to."),
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option("--to", metavar="STACK", help="What becomes of --from, under the real engine.")
     ] = None,
     project: Project = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE")] = Path("rehearsal.yaml"),
@@ -48,14 +81,25 @@ def rehearse(
     from ferry.project import project_at
     from ferry.rehearsal.text import describe
 
-    if (plan_file is None) == (stack is None):
-        raise typer.BadParameter("give either a PLAN or --stack ENV")
+    if (before is None) != (after is None) or [plan_file, stack, before].count(None) != 2:
+        raise typer.BadParameter("give a PLAN, or --stack ENV, or --from STACK --to STACK")
     folder = project_at(project)
+    if provider is Provider.OFFICIAL and engine is not Engine.PULUMI and not before:
+        raise typer.BadParameter("--provider official needs --engine pulumi")
+    real: Literal["pulumi", "official"] | None = None
+    if before or engine is Engine.PULUMI:
+        real = "official" if provider is Provider.OFFICIAL else "pulumi"
+    if real and not before and shutil.which(rehearsal.CLI) is None:
+        note("`pulumi` is not on PATH (`ferry doctor` says how to get it): the in-process front runs instead", as_json)
+        real = None
     resource, done = counting("rehearsing", quiet=as_json)
+    how: dict[str, Any] = {"artefact_folder": output.parent, "progress": resource}
     if plan_file is not None:
-        run = rehearsal.serve(plan_file, folder, artefact_folder=output.parent, force=force, progress=resource)
+        run = rehearsal.serve(plan_file, folder, force=force, engine=real, **how)
+    elif before and after:
+        run = rehearsal.serve_change(before, after, folder, engine=real, **how)
     else:
-        run = rehearsal.serve_stack(str(stack), folder, artefact_folder=output.parent, progress=resource)
+        run = rehearsal.serve_stack(str(stack), folder, engine=real, **how)
     with done, run as account:
         done.close()
         result = account.rehearsal

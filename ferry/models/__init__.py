@@ -5,5 +5,6 @@
     download ── pull                                              from the bucket into a folder
     verification, pruning, difference                             what can be asked of it
 
-`transport.Transport` is the one place where bytes and requests leave: `s3` asks S3 through boto3, `direct` moves bytes.
+`transport.Transport` is the one place where bytes and requests leave: `s3` asks S3 through botocore, `direct` moves
+bytes and lists.
 """

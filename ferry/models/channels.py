@@ -24,8 +24,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 
-from ferry.artefacts import Frozen
 from ferry.artefacts.artefact import first_problem
+from ferry.artefacts.figures import Frozen
 from ferry.errors import Conflict, FerryError, InvalidField, UnknownSchema, UnreadableInput, Untrusted
 from ferry.models import names
 from ferry.models.manifest import Sha256, canonical

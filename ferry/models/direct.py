@@ -1,12 +1,12 @@
-"""The transport whose bytes go straight from memory into a socket and back; every other request is boto3's.
+"""The transport whose bytes go straight from memory into a socket and back, and which reads long listings itself.
 
-boto3 copies what it sends and receives several times, and hands each piece through Python. awscrt does so too as soon
-as the caller wants the bytes and not a file, which hashing them as they pass needs (bench/README.md has the figures).
+botocore copies what it sends and receives several times, and hands each piece through Python. awscrt does so too as
+soon as the caller wants the bytes and not a file, which hashing them as they pass needs (bench/README.md has figures).
 Here the standard library's HTTP client sends a part from where it was hashed and receives one where it is hashed.
-botocore still says where the bucket is, who asks, and signs. Payloads are signed by their CRC64NVME, which the store
-checks, not by a second SHA-256, as boto3 does over TLS, too.
+botocore still says where the bucket is, who asks, and signs; every other request is botocore's. Payloads are signed by
+their CRC64NVME, which the store checks, not by a second SHA-256, as botocore does over TLS, too.
 
-An answer that is neither success nor a passing failure is left to boto3, which asks again and says what is wrong.
+An answer that is neither success nor a passing failure is left to botocore, which asks again and says what is wrong.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import re
 import ssl
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, unquote_plus, urlsplit
+from xml.etree import ElementTree
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -48,6 +49,7 @@ TRIES = 10
 TIMEOUT_S = 60
 """Of connecting, and of each send and receive; botocore's own."""
 PACED_BYTES = 2**16
+S3_XML = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 LARGEST_ANSWER_BYTES = 2**16
 """Of an error; S3's have less than 1 kB."""
 
@@ -100,7 +102,7 @@ class DirectTransport(S3Transport):
 
     @staticmethod
     def connect(bucket: str, *, endpoint_url: str | None = None, pace: Pace | None = None) -> DirectTransport:
-        """Make a client. Raises TransferError where boto3 finds no region."""
+        """Make a client. Raises TransferError where botocore finds no region."""
         session = get_session()
         return DirectTransport(client_for(bucket, endpoint_url, session), bucket, session, pace=pace)
 
@@ -132,6 +134,15 @@ class DirectTransport(S3Transport):
             self._wait_for(length)
             return super().read(key, start, length)
         return content if filled == length else content[:filled]
+
+    def _page(self, prefix: str, token: str | None) -> tuple[Sequence[Stored], str | None]:
+        """A page of a listing. botocore's own reader takes most of the time of a long one."""
+        asked = {"list-type": "2", "encoding-type": "url", "prefix": prefix}
+        if token is not None:
+            asked["continuation-token"] = token
+        query = "&".join(f"{name}={quote(value, safe='~')}" for name, value in sorted(asked.items()))
+        found = self._do("GET", f"?{query}", {}, None, _listed)
+        return super()._page(prefix, token) if found is None else found
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -173,7 +184,7 @@ class DirectTransport(S3Transport):
         content: bytes | memoryview | None,
         take: Callable[[HTTPResponse], T],
     ) -> T | None:
-        """Ask until there is an answer. None: it is for boto3 to ask. Raises TransferError after all tries."""
+        """Ask until there is an answer. None: it is for botocore to ask. Raises TransferError after all tries."""
         failures, afresh = 0, False
         while (route := self._found_route()) is not None:
             self._patience.hold()
@@ -231,7 +242,7 @@ class DirectTransport(S3Transport):
                 yield piece
 
     def _judge(self, answer: HTTPResponse, route: Route, take: Callable[[HTTPResponse], T]) -> T | None:
-        """What was asked for, or None where boto3 is to ask. Raises _Passing."""
+        """What was asked for, or None where botocore is to ask. Raises _Passing."""
         if answer.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
             return take(answer)
         text = answer.read(LARGEST_ANSWER_BYTES).decode(errors="replace")
@@ -243,7 +254,7 @@ class DirectTransport(S3Transport):
             wait = min(float(after), LONGEST_WAIT_S) if after.isdecimal() else 0.0
             raise _Passing(said, throttled=answer.status in THROTTLED, corrupted=code in CORRUPTED, retry_after_s=wait)
         if answer.status in (HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.BAD_REQUEST):
-            # The bucket is elsewhere: boto3 follows, and this way is given up.
+            # The bucket is elsewhere: botocore follows, and this way is given up.
             with self._lock:
                 self._route = None
         return None
@@ -258,7 +269,7 @@ class DirectTransport(S3Transport):
     # ---- the way there ----
 
     def _found_route(self) -> Route | None:
-        """Where botocore would go. None where something stands between, or there are no credentials: boto3 knows."""
+        """Where botocore would go. None where something stands between, or there are no credentials: botocore knows."""
         with self._lock:
             if not self._looked:
                 self._looked = True
@@ -291,3 +302,23 @@ class DirectTransport(S3Transport):
             self._idle.append(connection)
         else:
             connection.close()
+
+
+def _listed(answer: HTTPResponse) -> tuple[Sequence[Stored], str | None] | None:
+    """What a page of a listing says, or None where it is none: S3 may say 200 and then that it failed.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
+    """
+    page: list[Stored] = []
+    try:
+        root = ElementTree.fromstring(answer.read())  # noqa: S314 - expat itself refuses what grows without end
+        if root.tag != f"{S3_XML}ListBucketResult":
+            return None
+        encoded = root.findtext(f"{S3_XML}EncodingType") == "url"
+        for entry in root.iterfind(f"{S3_XML}Contents"):
+            told = {part.tag: part.text or "" for part in entry}
+            key, size, etag = (told[f"{S3_XML}{name}"] for name in ("Key", "Size", "ETag"))
+            page.append(Stored(unquote_plus(key) if encoded else key, int(size), etag))
+    except (ElementTree.ParseError, KeyError, ValueError):
+        return None
+    return page, root.findtext(f"{S3_XML}NextContinuationToken") or None

@@ -35,7 +35,7 @@ class Journal:
 
     def digests(self, file: LocalFile) -> Digests | None:
         """The digests of a file that has not changed since they were recorded."""
-        known = self._known.get(str(file.source))
+        known = self._known.get(file.source)
         return known[1] if known is not None and known[0] == file.state else None
 
     def record(self, file: LocalFile, digests: Digests) -> None:
@@ -44,11 +44,11 @@ class Journal:
             return
         entry = (file.state, digests)
         with self._lock:
-            self._known[str(file.source)] = entry
+            self._known[file.source] = entry
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 with self._path.open("a", encoding="utf-8") as lines:
-                    lines.write(_line(str(file.source), entry))
+                    lines.write(_line(file.source, entry))
             except OSError as error:
                 raise UnwritableOutput(
                     f"{self._path}: cannot be written: {error.strerror}; name another place with --state DIR"

@@ -69,6 +69,15 @@ def read_repository(repository: Path, revision: str, scratch: Path) -> Tree:
     return Tree(tuple(sorted(files, key=lambda file: file.path)), tuple(left_out))
 
 
+def lay_out(tree: Tree, folder: Path) -> Path:
+    """Make a folder that has the tree's files as links, for what reads a model's folder. Returns the folder."""
+    for file in tree.files:
+        link = folder / file.path
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file.source)
+    return folder
+
+
 def _fetched(path: str, pointer: bytes, store: Path) -> LocalFile | None:
     oid, size = OID.search(pointer), SIZE.search(pointer)
     if oid is None or size is None:
@@ -82,7 +91,7 @@ def _fetched(path: str, pointer: bytes, store: Path) -> LocalFile | None:
         raise InputError(
             f"{found}: has {state.size} bytes, the pointer {path} says {int(size[1])}; run `git lfs fetch` again"
         )
-    return LocalFile(path, found, state, name)
+    return LocalFile(path, str(found), state, name)
 
 
 def _from_git(repository: Path, entry: _Entry, scratch: Path) -> LocalFile:
@@ -94,7 +103,7 @@ def _from_git(repository: Path, entry: _Entry, scratch: Path) -> LocalFile:
             )
         if ran.returncode:
             raise UnreadableInput(f"{repository}: git cannot read {entry.path}: {_last_line(ran.stderr)}")
-    return LocalFile(entry.path, target, State.of(target.stat()))
+    return LocalFile(entry.path, str(target), State.of(target.stat()))
 
 
 def _entries(repository: Path, revision: str) -> list[_Entry]:

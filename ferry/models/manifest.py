@@ -14,8 +14,8 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, ValidationError, model_validator
 
-from ferry.artefacts import Frozen
 from ferry.artefacts.artefact import first_problem
+from ferry.artefacts.figures import Frozen
 from ferry.errors import UnknownSchema, UnreadableInput
 from ferry.models import checksums, names
 from ferry.models.checksums import Digests

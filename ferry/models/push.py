@@ -6,6 +6,7 @@ nothing; its signature last. What breaks off is found again: whole files by thei
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -24,7 +25,7 @@ from ferry.models.manifest import File, Manifest, in_order, parse
 from ferry.models.plan import Action, Compare, Copy, References, Send, plan
 from ferry.models.repository import Repository, SignedManifest, verified
 from ferry.models.signature import Signer, TrustedKeys, key_id, short
-from ferry.models.transport import Upload
+from ferry.models.transport import Stored, Upload
 from ferry.models.tree import LocalFile, Tree
 from ferry.models.upload import Sent, Uploader
 
@@ -100,20 +101,24 @@ class _Push:
         self._repository, self._transport, self._request = repository, repository.transport, request
         self._journal, self._progress, self._crew = journal, progress, crew
         self._prefix = names.version_prefix(request.name, request.version)
+        self._where = f"{repository.place}/{self._prefix}{names.MANIFEST}"
 
     def run(self) -> Pushed:
+        listing = self._crew.part(self._stored)  # while the manifest is read
         existing = self._existing()
         known = self._known()
+        stored = listing.result()
         if existing is not None:
-            known = self._hash_all(known)
-            _require_same(existing, known, self._repository.place)
-        sent, removed, moved = self._move(known, published=existing is not None)
+            if len(known) < len(self._request.tree.files):
+                known, stored = self._hash_all(known), self._stored()  # which takes long: what lay there may be gone
+            _require_same(existing[1], known, self._repository.place)
+        sent, removed, moved = self._move(known, stored, published=existing is not None)
         for file in self._request.tree.files:
-            file.require_unchanged(file.source.stat())
+            file.require_unchanged(os.stat(file.source))  # noqa: PTH116 - thousands of Paths take longer
         if moved or existing is None:
             self._require_whole(sent)  # where nothing was moved, the listing from before has just said so
-        content, published = (existing, False) if existing is not None else self._publish(sent)
-        signed = self._sign(content)
+        written, published = (existing, False) if existing is not None else self._publish(sent)
+        signed = self._sign(*written)
         return Pushed(
             name=self._request.name,
             version=self._request.version,
@@ -129,10 +134,10 @@ class _Push:
             removed=removed,
         )
 
-    def _existing(self) -> bytes | None:
+    def _existing(self) -> tuple[bytes, Manifest] | None:
         """The manifest that lies there. Whoever wrote it may not have come as far as its signature."""
         found = self._transport.get(self._prefix + names.MANIFEST)
-        return None if found is None else found[0]
+        return None if found is None else (found[0], parse(found[0], self._where))
 
     def _known(self) -> dict[str, Digests]:
         known: dict[str, Digests] = {}
@@ -152,12 +157,18 @@ class _Push:
         hashed = self._crew.run([], [task(file) for file in unknown])
         return {**known, **dict(hashed)}
 
-    def _move(self, known: Mapping[str, Digests], *, published: bool) -> tuple[list[Sent], tuple[str, ...], bool]:
-        """How each file came to lie there, what was removed, and whether anything was done at all."""
-        request = self._request
+    def _stored(self) -> dict[str, Stored]:
+        """What lies under the version's prefix, by path, but for its own manifest and signature."""
         stored = {found.key.removeprefix(self._prefix): found for found in self._transport.list(self._prefix)}
         for own in (names.MANIFEST, names.SIGNATURE):
             stored.pop(own, None)
+        return stored
+
+    def _move(
+        self, known: Mapping[str, Digests], stored: Mapping[str, Stored], *, published: bool
+    ) -> tuple[list[Sent], tuple[str, ...], bool]:
+        """How each file came to lie there, what was removed, and whether anything was done at all."""
+        request = self._request
         there: list[Sent] = []
         files = request.tree.files
         if published:
@@ -228,7 +239,7 @@ class _Push:
                 f"{self._repository.place}/{self._prefix}: {problems[0].text}; somebody else writes there, push again"
             )
 
-    def _publish(self, sent: list[Sent]) -> tuple[bytes, bool]:
+    def _publish(self, sent: list[Sent]) -> tuple[tuple[bytes, Manifest], bool]:
         request = self._request
         facts = request.facts()
         manifest = Manifest(
@@ -247,33 +258,32 @@ class _Push:
             other = self._existing()
             if other is None:
                 raise
-            _require_same(other, {one.file.path: one.digests for one in sent}, self._repository.place)
+            _require_same(other[1], {one.file.path: one.digests for one in sent}, self._repository.place)
             return other, False
-        return content, True
+        return (content, manifest), True
 
-    def _sign(self, content: bytes) -> SignedManifest:
+    def _sign(self, content: bytes, manifest: Manifest) -> SignedManifest:
         """Sign the manifest that lies there, unless that was done. Its content was compared with the files before."""
         key, signer = self._prefix + names.SIGNATURE, self._request.signer
-        where = f"{self._repository.place}/{self._prefix}{names.MANIFEST}"
         found = self._transport.get(key)
         if found is None:
-            claimed = parse(content, where).signed_with
+            claimed = manifest.signed_with
             if claimed != key_id(signer.public_key):
                 raise Conflict(
-                    f"{where}: was written to be signed with key {short(claimed)}, and is not signed yet; whoever has "
-                    "that key has to push it again"
+                    f"{self._where}: was written to be signed with key {short(claimed)}, and is not signed yet; "
+                    "whoever has that key has to push it again"
                 )
             with suppress(Conflict):  # somebody else finished the same push; theirs is verified like any other
                 self._transport.put_small(key, signer.sign(content), replacing=None)
             found = self._transport.get(key)
         if found is None:
             raise TransferError(f"s3://{self._transport.bucket}/{key}: was written and is not there; push again")
-        return verified(content, found[0], self._repository.trusted, self._request.name, self._request.version, where)
+        model, version, trusted = self._request.name, self._request.version, self._repository.trusted
+        return verified(content, found[0], trusted, model, version, self._where, parsed=manifest)
 
 
-def _require_same(content: bytes, known: Mapping[str, Digests], place: str) -> None:
+def _require_same(manifest: Manifest, known: Mapping[str, Digests], place: str) -> None:
     """Raise Conflict when the manifest that lies there is not of these files."""
-    manifest = parse(content, place)
     theirs = {file.path: file.digests for file in manifest.files}
     if theirs == dict(known):
         return

@@ -116,11 +116,22 @@ class Repository:
 
 
 def verified(
-    content: bytes, signature: bytes, trusted: TrustedKeys, name: str, version: str, where: str
+    content: bytes,
+    signature: bytes,
+    trusted: TrustedKeys,
+    name: str,
+    version: str,
+    where: str,
+    *,
+    parsed: Manifest | None = None,
 ) -> SignedManifest:
-    """A manifest that is signed by a trusted key and is for this model and version. Raises as `Repository.manifest`."""
-    key_id = trusted.verify(content, signature, where, claimed=_claimed_key(content))
-    manifest = parse(content, where)
+    """A manifest that is signed by a trusted key and is for this model and version. Raises as `Repository.manifest`.
+
+    `parsed` is what `content` says, where it was read already.
+    """
+    claimed = _claimed_key(content) if parsed is None else parsed.signed_with
+    key_id = trusted.verify(content, signature, where, claimed=claimed)
+    manifest = parsed or parse(content, where)
     if (manifest.model, manifest.version) != (name, version):
         raise Untrusted(
             f"{where}: is signed for {manifest.model}@{manifest.version}, not for {name}@{version}: it was put here "

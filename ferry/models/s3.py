@@ -1,7 +1,7 @@
-"""The transport that speaks to S3, or to what speaks its protocol, through boto3.
+"""The transport that speaks to S3, or to what speaks its protocol, through botocore.
 
-Credentials come from boto3's ordinary chain: environment, profile, `credential_process`, instance role. boto3 itself
-repeats what is throttled or interrupted, with backoff and jitter.
+Credentials come from botocore's ordinary chain: environment, profile, `credential_process`, instance role. botocore
+itself repeats what is throttled or interrupted, with backoff and jitter.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import get_session
@@ -39,7 +38,7 @@ RECEIVE_BYTES = 2**20
 
 
 def client_for(bucket: str, endpoint_url: str | None, session: Session) -> S3Client:
-    """Make a client of this session. Raises TransferError where boto3 finds no region."""
+    """Make a client of this session. Raises TransferError where botocore finds no region."""
     config = Config(
         max_pool_connections=PARTS_AT_ONCE + SMALL_FILES_AT_ONCE + LARGE_FILES_AT_ONCE,
         retries={"mode": "standard", "max_attempts": 8},
@@ -51,20 +50,22 @@ def client_for(bucket: str, endpoint_url: str | None, session: Session) -> S3Cli
     # Nothing here reads a time, and reading one for each object takes most of the time of a long listing.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
     try:
-        return boto3.Session(botocore_session=session).client("s3", endpoint_url=endpoint_url, config=config)
+        client: Any = session.create_client("s3", endpoint_url=endpoint_url, config=config)
     except (BotoCoreError, ValueError) as error:
         raise TransferError(f"s3://{bucket}: {error}; set AWS_REGION, or a profile that has one") from error
+    made: S3Client = client
+    return made
 
 
 class S3Transport:
-    """One bucket. boto3's client may be shared by threads."""
+    """One bucket. botocore's client may be shared by threads."""
 
     def __init__(self, client: S3Client, bucket: str) -> None:
         self._client, self.bucket = client, bucket
 
     @staticmethod
     def connect(bucket: str, *, endpoint_url: str | None = None) -> S3Transport:
-        """Make a client. Raises TransferError where boto3 finds no region."""
+        """Make a client. Raises TransferError where botocore finds no region."""
         return S3Transport(client_for(bucket, endpoint_url, get_session()), bucket)
 
     # ---- requests that decide ----
@@ -89,9 +90,11 @@ class S3Transport:
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """All objects whose key starts so."""
-        for page in self._pages("list_objects_v2", Prefix=prefix):
-            for entry in page.get("Contents", []):
-                yield Stored(entry["Key"], entry["Size"], entry["ETag"])
+        page, token = self._page(prefix, None)
+        yield from page
+        while token is not None:
+            page, token = self._page(prefix, token)
+            yield from page
 
     def list_folders(self, prefix: str) -> Sequence[str]:
         """The next step of all keys that start so."""
@@ -293,6 +296,16 @@ class S3Transport:
 
     # ---- how to ask ----
 
+    def _page(self, prefix: str, token: str | None) -> tuple[Sequence[Stored], str | None]:
+        """A page of a listing, and the token of the next one."""
+        more = {} if token is None else {"ContinuationToken": token}
+        answer = self._ask(
+            lambda: self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, **more),  # type: ignore[arg-type]
+            prefix,
+        )
+        page = [Stored(entry["Key"], entry["Size"], entry["ETag"]) for entry in answer.get("Contents", [])]
+        return page, answer.get("NextContinuationToken")
+
     def _pages(self, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         paginator: Any = self._client.get_paginator(operation)  # type: ignore[call-overload]
         try:
@@ -309,8 +322,8 @@ class S3Transport:
     def _write(self, request: Callable[[], T], wanted: Stored) -> T | Stored:
         """Write under a condition, or complete an upload.
 
-        boto3 repeats a request whose answer was lost. Then the condition fails on our own object, or the upload is gone
-        because it is complete: what lies there decides.
+        botocore repeats a request whose answer was lost. Then the condition fails on our own object, or the upload is
+        gone because it is complete: what lies there decides.
         """
         try:
             return self._persist(request, wanted.key)
@@ -323,7 +336,7 @@ class S3Transport:
             raise
 
     def _persist(self, request: Callable[[], T], key: str) -> T:
-        """Ask again where bytes were altered on their way, or a body broke off, which boto3 itself does not repeat."""
+        """Ask again where bytes were altered on their way, or a body broke off: botocore itself does not."""
         for attempt in range(TRIES):
             try:
                 return request()

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from ferry.errors import InvalidField, UnreadableInput, Untrusted
-from ferry.node_bundle import load_signing_key
+from ferry.signing_key import load_signing_key
 
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient

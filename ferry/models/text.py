@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ferry.models.channels import Channel, Seen
-from ferry.models.difference import Difference
-from ferry.models.pruning import Pruned
-from ferry.models.pull import Pulled
-from ferry.models.push import Pushed
-from ferry.models.repository import Version
 from ferry.models.signature import short
-from ferry.models.verification import Verification
+
+if TYPE_CHECKING:
+    from ferry.models.channels import Channel, Seen
+    from ferry.models.difference import Difference
+    from ferry.models.pruning import Pruned
+    from ferry.models.pull import Pulled
+    from ferry.models.push import Pushed
+    from ferry.models.repository import Version
+    from ferry.models.verification import Verification
 
 
 def amount(count: float) -> str:

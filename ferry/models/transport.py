@@ -1,7 +1,7 @@
 """What the repository asks of an object store. One bucket; every method may be called from many threads at once.
 
-`Transport` has the requests that decide and the requests that carry bytes apart: `s3` has both, through boto3; `direct`
-does the latter itself (`put`, `upload_part`, `read`).
+`Transport` has the requests that decide and the requests that carry bytes apart: `s3` has both, through botocore;
+`direct` does the latter itself (`put`, `upload_part`, `read`), and listings.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class LocalFile:
     """A file to push: its path in the model, and where its bytes lie. `sha256` where it is known from elsewhere."""
 
     path: str
-    source: Path
+    source: str
     state: State
     sha256: str | None = None
 
@@ -68,61 +68,65 @@ def scan(folder: Path) -> Tree:
     if len(own) == 2:
         left_out += [f"{name}: of the version that this folder was pulled as" for name in own]
     files: list[LocalFile] = []
-    for path, source in _walk(root, root, left_out):
+    for path, entry in _walk(str(root), "", left_out):
         if len(own) == 2 and path in own:
             continue
-        files.append(_file(path, source, root))
+        files.append(_file(path, entry, root))
     if not files:
         raise InputError(f"{folder}: has no files, so there is no model in it; name the folder with config.json")
     files.sort(key=lambda file: file.path)
     return Tree(tuple(files), tuple(left_out))
 
 
-def _walk(folder: Path, root: Path, left_out: list[str]) -> Iterator[tuple[str, Path]]:
+def _walk(folder: str, prefix: str, left_out: list[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
     except OSError as error:
         raise UnreadableInput(f"{folder}: cannot be read: {error.strerror}") from error
-    if not entries and folder != root:
-        left_out.append(f"{folder.relative_to(root).as_posix()}/: empty, and S3 keeps no folders")
+    if not entries and prefix:
+        left_out.append(f"{prefix}: empty, and S3 keeps no folders")
     for entry in entries:
-        path = Path(entry.path)
-        relative = path.relative_to(root).as_posix()
-        if entry.is_dir(follow_symlinks=False):
-            if relative not in NO_PART_OF_A_MODEL:
-                yield from _walk(path, root, left_out)
-        else:
-            yield relative, path
+        path = prefix + entry.name
+        if not entry.is_dir(follow_symlinks=False):
+            yield path, entry
+        elif path not in NO_PART_OF_A_MODEL:
+            yield from _walk(entry.path, f"{path}/", left_out)
 
 
-def _file(path: str, source: Path, root: Path) -> LocalFile:
-    shown = f"{root}/{path}".encode(errors="backslashreplace").decode()
+def _file(path: str, entry: os.DirEntry[str], root: Path) -> LocalFile:
+    source = entry.path
     if problem := names.path_problem(path):
-        raise InputError(f"{shown}: its name {problem}; rename it, so that it can be pulled anywhere")
-    if source.is_symlink():
-        target = Path(os.path.realpath(source))  # which, unlike resolve(), leaves a loop of links to stat()
-        if not target.is_relative_to(root):
+        raise InputError(f"{_shown(source)}: its name {problem}; rename it, so that it can be pulled anywhere")
+    if entry.is_symlink():
+        source = os.path.realpath(source)  # which, unlike resolve(), leaves a loop of links to stat()
+        if not Path(source).is_relative_to(root):
             raise InputError(
-                f"{shown}: is a link to {target}, outside of the folder; push a copy with the files in it (`cp -rL`)"
+                f"{entry.path}: is a link to {source}, outside of the folder; push a copy with the files in it "
+                "(`cp -rL`)"
             )
-        source = target
     try:
-        found = source.stat()
+        found = entry.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"{entry.path}: is no plain file; a model has only plain files, take it out")
+        if found.st_size <= LONGEST_POINTER_BYTES and _is_pointer(source):
+            raise InputError(
+                f"{entry.path}: is a pointer that git-lfs left, not the file itself; run `git lfs pull` there, or push "
+                "with `ferry models import-lfs`"
+            )
     except OSError as error:
-        raise UnreadableInput(f"{shown}: cannot be read: {error.strerror}") from error
-    if not stat.S_ISREG(found.st_mode):
-        raise InputError(f"{shown}: is no plain file; a model has only plain files, take it out")
-    if found.st_size <= LONGEST_POINTER_BYTES and _is_pointer(source, shown):
-        raise InputError(
-            f"{shown}: is a pointer that git-lfs left, not the file itself; run `git lfs pull` there, or push with "
-            "`ferry models import-lfs`"
-        )
+        raise UnreadableInput(f"{entry.path}: cannot be read: {error.strerror}") from error
     return LocalFile(path, source, State.of(found))
 
 
-def _is_pointer(source: Path, shown: str) -> bool:
+def _is_pointer(source: str) -> bool:
+    file = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        with source.open("rb") as file:
-            return file.read(len(POINTER)) == POINTER
-    except OSError as error:
-        raise UnreadableInput(f"{shown}: cannot be read: {error.strerror}") from error
+        return os.read(file, len(POINTER)) == POINTER
+    finally:
+        os.close(file)
+
+
+def _shown(path: str) -> str:
+    """A name that may not be UTF-8, as text."""
+    return path.encode(errors="backslashreplace").decode()

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import BinaryIO
 
 from ferry.errors import Altered, RepositoryError, UnreadableInput
@@ -207,7 +208,7 @@ class _Parts:
 def opened(file: LocalFile) -> Iterator[BinaryIO]:
     """The file's bytes. Raises Altered when it is not the same at the end, UnreadableInput when it cannot be read."""
     try:
-        with file.source.open("rb", buffering=0) as source:
+        with Path(file.source).open("rb", buffering=0) as source:
             file.require_unchanged(os.fstat(source.fileno()))
             yield source
             file.require_unchanged(os.fstat(source.fileno()))

@@ -4,15 +4,36 @@ runner    what is rehearsed, and what came of it          process   the child, s
 child     the child's own side                            copies    forks of the child's account
 server    the moto server        conditions  what moto ignores in policies      seeds  what a real account has
 program   runs `__main__.py`     handlers/   Pulumi types to AWS calls          checks/  statements on the account
+engine/   runs it under the real engine instead
 stub_engine/  an OpenAI-compatible engine that generates nothing
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ferry.rehearsal.runner import Served, rehearse, rehearse_stack, serve, serve_stack
+    from ferry.rehearsal.runner import (
+        CLI,
+        Served,
+        judge_stack,
+        rehearse,
+        rehearse_stack,
+        serve,
+        serve_change,
+        serve_stack,
+        stack_of,
+    )
 
-__all__ = ["Served", "rehearse", "rehearse_stack", "serve", "serve_stack"]
+__all__ = [
+    "CLI",
+    "Served",
+    "judge_stack",
+    "rehearse",
+    "rehearse_stack",
+    "serve",
+    "serve_change",
+    "serve_stack",
+    "stack_of",
+]
 
 
 def __getattr__(name: str) -> Any:

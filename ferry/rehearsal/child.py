@@ -21,9 +21,11 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TextIO
 
+from ferry.compliance import Context, Resource, judged
 from ferry.errors import FerryError, RehearsalError
-from ferry.rehearsal import checks, conditions, handlers, program, seeds
+from ferry.rehearsal import checks, conditions, handlers, policies, program, seeds
 from ferry.rehearsal.copies import Copies
+from ferry.rehearsal.program import Run
 from ferry.rehearsal.server import EMULATOR, Server
 from stacks.settings import PROJECT, Settings
 
@@ -38,11 +40,16 @@ def main() -> None:
     Thread(target=_listen, args=(requests,), daemon=True).start()
     server = Server()
     copies = Copies(server, answers)
+    rehearsed = _Rehearsed(server, answers)
     while True:
         request = requests.get()
         try:
             if request["do"] == "rehearse":
-                answer = _rehearse(server, request, answers)
+                answer = rehearsed.make(request)
+            elif request["do"] == "change":
+                answer = rehearsed.change(request)
+            elif request["do"] == "judge":
+                answer = _judge(server, request)
             elif request["do"] == "copy":
                 answer = copies.make()
             else:
@@ -67,43 +74,96 @@ def _send(answers: TextIO, message: Message) -> None:
     answers.flush()
 
 
-def _rehearse(server: Server, request: Message, answers: TextIO) -> dict[str, Any]:
-    started = time.monotonic()
+class _Rehearsed:
+    """The stack of this process: made by one of the two fronts, and, under the real engine, changed into another."""
+
+    def __init__(self, server: Server, answers: TextIO) -> None:
+        self._server, self._answers = server, answers
+        self._session: Any = None
+        self._seeded: list[str] = []
+
+    def make(self, request: Message) -> dict[str, Any]:
+        """Run the program under a configuration, in an empty account."""
+        started = time.monotonic()
+        settings = Settings.from_config(request["config"])
+        self._server.reset()
+        account = self._server.account(settings.region)
+        self._seeded = seeds.seed(account, settings)
+        _import_all(handlers.__path__, handlers.__name__)
+        asked = policies.hold(Path.cwd(), request["stack"], request["config"], account)
+        if "workspace" not in request:
+            done = program.run(Path.cwd(), PROJECT, request["stack"], request["config"], account, self._progress)
+            return self._answer(settings, started, "in-process", done, [], asked and done.registered)
+        # Not among the imports above: gRPC and the CLI's API take half a second, and only this front needs them.
+        from ferry.rehearsal.engine import front
+        from ferry.rehearsal.engine.official import configuration
+        from ferry.rehearsal.engine.session import Session
+
+        official = configuration(self._server.endpoint_url) if request["official"] else None
+        self._session = Session(
+            Path(request["workspace"]), Path.cwd(), request["stack"], account, self._progress, official
+        )
+        done, of_engine = front.run(self._session, request["config"])
+        return self._answer(settings, started, self._session.name, done, of_engine, asked)
+
+    def change(self, request: Message) -> dict[str, Any]:
+        """Make another stack of what is there."""
+        from ferry.rehearsal.engine import front
+
+        started = time.monotonic()
+        settings = Settings.from_config(request["config"])
+        account = self._session.provider.account
+        self._seeded += seeds.seed(account, settings, [*self._seeded])
+        asked = policies.hold(Path.cwd(), settings.environment, request["config"], account)
+        done, of_engine, planned = front.change(self._session, account, request["config"])
+        answer = self._answer(settings, started, self._session.name, done, of_engine, asked)
+        answer["rehearsal"]["changes"] = [one.model_dump() for one in planned]
+        return answer
+
+    def _progress(self, created: int, newest: str) -> None:
+        _send(self._answers, {"say": "created", "count": created, "resource": newest})
+
+    def _answer(
+        self, settings: Settings, started: float, front: str, done: Run, of_engine: list[Any], asked: list[Resource]
+    ) -> dict[str, Any]:
+        """`asked`: the resources that the policies judge; none where the project has no policies."""
+        _import_all(checks.__path__, checks.__name__)
+        account = self._server.account(settings.region)
+        results = [*of_engine, *checks.run(account, checks.Stack(settings, done.outputs))]
+        gc.freeze()  # keeps a copy from touching, and so doubling, the memory that it shares with this process
+        gc.enable()
+        return {
+            "say": "rehearsed",
+            "endpoint_url": self._server.endpoint_url,
+            "rehearsal": {
+                "environment": settings.environment,
+                "region": settings.region,
+                "front": front,
+                "emulator": EMULATOR,
+                "seconds": round(time.monotonic() - started, 1),
+                "resources": dict(sorted(done.resources.items())),
+                "checks": [check.model_dump() for check in results],
+                "policy_profile": Context.of(settings).profile if asked else None,
+                "policies": [one.model_dump() for one in judged(asked, Context.of(settings))] if asked else [],
+                "not_emulated": [one.model_dump() for one in done.not_emulated],
+                "seeded": self._seeded,
+                "conditions_evaluated": sorted(conditions.CONDITIONS.evaluated),
+                "outputs": done.outputs,
+            },
+            "properties": done.properties,
+        }
+
+
+def _judge(server: Server, request: Message) -> dict[str, Any]:
+    """What the policies see in what the program is going to ask for; nothing is created."""
     settings = Settings.from_config(request["config"])
     server.reset()
     account = server.account(settings.region)
-    seeded = seeds.seed(account, settings)
+    seeds.seed(account, settings)
     _import_all(handlers.__path__, handlers.__name__)
-    done = program.run(
-        Path.cwd(),
-        PROJECT,
-        request["stack"],
-        request["config"],
-        account,
-        lambda created, newest: _send(answers, {"say": "created", "count": created, "resource": newest}),
-    )
-    _import_all(checks.__path__, checks.__name__)
-    results = checks.run(account, checks.Stack(settings, done.outputs))
-    gc.freeze()  # keeps a copy from touching, and so doubling, the memory that it shares with this process
-    gc.enable()
-    return {
-        "say": "rehearsed",
-        "endpoint_url": server.endpoint_url,
-        "rehearsal": {
-            "environment": settings.environment,
-            "region": settings.region,
-            "front": "in-process",
-            "emulator": EMULATOR,
-            "seconds": round(time.monotonic() - started, 1),
-            "resources": dict(sorted(done.resources.items())),
-            "checks": [check.model_dump() for check in results],
-            "not_emulated": [one.model_dump() for one in done.not_emulated],
-            "seeded": seeded,
-            "conditions_evaluated": sorted(conditions.CONDITIONS.evaluated),
-            "outputs": done.outputs,
-        },
-        "properties": done.properties,
-    }
+    resources = program.forecast(Path.cwd(), PROJECT, request["stack"], request["config"], account)
+    answers = judged(resources, Context.of(settings, request["profile"]))
+    return {"say": "judged", "policies": [one.model_dump() for one in answers], "region": settings.region}
 
 
 def _import_all(path: Any, package: str) -> None:

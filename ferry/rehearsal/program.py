@@ -26,8 +26,10 @@ from pulumi.runtime.settings import SETTINGS, get_root_resource
 from pulumi.runtime.stack import Stack, run_pulumi_func
 
 from ferry.artefacts import NotEmulated
+from ferry.compliance import Resource
 from ferry.errors import DuplicateUrn, FerryError, RehearsalError, UnknownResource
-from ferry.rehearsal.handlers import HANDLERS, INVOKES, Account, Fate, Inputs
+from ferry.rehearsal import outputs
+from ferry.rehearsal.handlers import HANDLERS, INVOKES, Account, Created, Fate, Inputs
 
 Progress = Callable[[int, str], None]
 """Called with the number of resources created so far, and the type and name of the newest."""
@@ -41,6 +43,7 @@ class Run:
     resources: Counter[str] = field(default_factory=Counter)
     properties: dict[str, dict[str, Fate]] = field(default_factory=dict)
     not_emulated: list[NotEmulated] = field(default_factory=list)
+    registered: list[Resource] = field(default_factory=list)
 
 
 def run(
@@ -50,7 +53,19 @@ def run(
 
     Raises RehearsalError or one of its kinds for whatever stops the program, and leaves `account` as it then is.
     """
-    front = _Front(account, progress)
+    return drive(Front(account, progress), project, name, stack, config)
+
+
+def forecast(project: Path, name: str, stack: str, config: Mapping[str, Any], account: Account) -> list[Resource]:
+    """What the program is going to ask for, in an account that stays as it is: nothing is created.
+
+    What AWS would answer stands in as a name of the right form (`outputs.expected`). Raises as `run` does.
+    """
+    return drive(_Forecast(account), project, name, stack, config).registered
+
+
+def drive(front: Front, project: Path, name: str, stack: str, config: Mapping[str, Any]) -> Run:
+    """Run the program against a front."""
     with asyncio.Runner() as runner, _registrations_in_order(runner.get_loop()):
         runner.get_loop().set_exception_handler(lambda _, context: front.note_failure(context.get("exception")))
         try:
@@ -76,7 +91,7 @@ def _registrations_in_order(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         of_worker.close()
 
 
-async def _execute(project: Path, name: str, stack: str, config: Mapping[str, Any], front: _Front) -> dict[str, Any]:
+async def _execute(project: Path, name: str, stack: str, config: Mapping[str, Any], front: Front) -> dict[str, Any]:
     SETTINGS.outputs.clear()  # left by an earlier run of this process that failed
     set_mocks(front, project=name, stack=stack, preview=False, monitor=_Monitor(front))
     set_all_config({key: _as_the_engine_passes_it(value) for key, value in config.items()})
@@ -101,16 +116,18 @@ def _as_the_engine_passes_it(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-class _Front(mocks.Mocks):
+class Front(mocks.Mocks):
     """Stands where the AWS provider stands."""
 
-    def __init__(self, account: Account, progress: Progress | None) -> None:
+    def __init__(self, account: Account, progress: Progress | None = None) -> None:
         self.account = account
         self.run = Run()
         self.failure: RehearsalError | None = None
+        self.protected: set[tuple[str, str]] = set()
         self._progress = progress
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        """Create one resource, and note it; a component passes."""
         given = _plain(args.inputs)
         if args.custom is False:  # a component; None says that the program reads something that is there
             return "", given
@@ -119,21 +136,26 @@ class _Front(mocks.Mocks):
                 raise UnknownResource(
                     f"{args.typ} {args.name}: reading or importing {args.resource_id} is not rehearsed"
                 )
-            if args.typ not in HANDLERS:
-                raise UnknownResource(
-                    f"{args.typ} {args.name}: no handler for this type; add it to ferry/rehearsal/handlers"
-                )
-            inputs = Inputs(args.typ, args.name, dict(given), self.run.not_emulated)
-            created = HANDLERS[args.typ](self.account, inputs)
-            inputs.finish()
-            self.run.resources[args.typ] += 1
-            self._note(inputs)
-        if self._progress:
-            self._progress(self.run.resources.total(), f"{args.typ} {args.name}")
+            created = self._create(args.typ, args.name, given)
+            protected = (args.typ, args.name) in self.protected
+            self.run.registered.append(Resource(args.typ, args.name, given, id=created.id, protected=protected))
         return created.id, given | dict(created.outputs)
+
+    def _create(self, kind: str, name: str, given: Mapping[str, Any]) -> Created:
+        if kind not in HANDLERS:
+            raise UnknownResource(f"{kind} {name}: no handler for this type; add it to ferry/rehearsal/handlers")
+        inputs = Inputs(kind, name, dict(given), self.run.not_emulated)
+        created = HANDLERS[kind](self.account, inputs)
+        inputs.finish()
+        self.run.resources[kind] += 1
+        self._note(inputs)
+        if self._progress:
+            self._progress(self.run.resources.total(), f"{kind} {name}")
+        return created
 
     # Pulumi's stub promises a pair; its code also takes the dictionary alone, and stumbles over the pair's None.
     def call(self, args: mocks.MockCallArgs) -> Any:
+        """Answer one call from the table."""
         with self._naming(args.token):
             if args.token not in INVOKES:
                 raise UnknownResource(f"{args.token}: no answer to this call; add it to ferry/rehearsal/handlers")
@@ -152,20 +174,35 @@ class _Front(mocks.Mocks):
         try:
             yield
         except Exception as error:
-            failure = error if isinstance(error, RehearsalError) else RehearsalError(f"{resource}: {_one_line(error)}")
+            failure = error if isinstance(error, RehearsalError) else RehearsalError(f"{resource}: {one_line(error)}")
             self.note_failure(failure)
             raise failure from error
 
     def note_failure(self, error: BaseException | None) -> None:
         """Keep the first failure: the later ones follow from it, or end in a future that nobody awaits."""
         if error and not self.failure:
-            self.failure = error if isinstance(error, RehearsalError) else RehearsalError(_one_line(error))
+            self.failure = error if isinstance(error, RehearsalError) else RehearsalError(one_line(error))
+
+
+class _Forecast(Front):
+    """Asks the account what the program asks it, and creates nothing."""
+
+    def _create(self, kind: str, name: str, given: Mapping[str, Any]) -> Created:
+        return outputs.expected(self.account, kind, name, given)
+
+    def call(self, args: mocks.MockCallArgs) -> Any:
+        """What is asked of a resource of the program's own (`getSubnet` by its id) is answered by what it asked for."""
+        kind = args.token.rpartition(":")[2].removeprefix("get")
+        for one in self.run.registered:
+            if one.type.endswith(f":{kind}") and one.id == args.args.get("id"):
+                return dict(one.properties) | {"id": one.id}
+        return super().call(args)
 
 
 class _Monitor(mocks.MockMonitor):
     """Pulumi's mock of the engine, with the engine's URNs, and with its refusal of two resources of one URN."""
 
-    def __init__(self, front: _Front) -> None:
+    def __init__(self, front: Front) -> None:
         super().__init__(front)
         self._front = front
         self._urns: set[str] = set()
@@ -183,6 +220,8 @@ class _Monitor(mocks.MockMonitor):
             self._front.note_failure(error)
             raise error
         self._urns.add(urn)
+        if request.protect:
+            self._front.protected.add((request.type, request.name))
         base: Any = super()  # Pulumi annotates nothing here
         return base.RegisterResource(request)
 
@@ -207,14 +246,15 @@ def _explained(error: BaseException, project: Path) -> FerryError:
     frames = list(traceback.walk_tb(error.__traceback__))
     for frame, _ in frames:
         if frame.f_code.co_name == "do_register":  # pulumi/runtime/resource.py: `ty` and `name` of the registration
-            return RehearsalError(f"{frame.f_locals['ty']} {frame.f_locals['name']}: {_one_line(error)}")
+            return RehearsalError(f"{frame.f_locals['ty']} {frame.f_locals['name']}: {one_line(error)}")
     places = [
         f"{Path(frame.f_code.co_filename).relative_to(project)}:{line}: "
         for frame, line in frames
         if Path(frame.f_code.co_filename).is_relative_to(project)
     ]
-    return RehearsalError(f"{places[-1] if places else ''}{_one_line(error)}")
+    return RehearsalError(f"{places[-1] if places else ''}{one_line(error)}")
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """An error of somebody else's code, with its kind."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

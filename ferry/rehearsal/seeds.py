@@ -7,7 +7,7 @@ Everything that is put in is named in the result; what the program looks up beyo
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -24,20 +24,28 @@ from ferry.rehearsal.environment import ACCOUNT_ID
 from stacks.settings import ExistingNetwork, GatewayRecord, Settings
 
 
-def seed(account: EmbeddedAccount, settings: Settings) -> list[str]:
-    """Put in what the stack names and does not create; one line for each thing."""
+def seed(account: EmbeddedAccount, settings: Settings, before: Sequence[str] = ()) -> list[str]:
+    """Put in what the stack names and does not create, unless it is there before; one line for each thing."""
+
+    def missing(start: str) -> bool:
+        return not any(line.startswith(start) for line in before)
+
     seeded = [
         _image_parameter(settings.region, name)
         for name in sorted({version.fleet.ami_parameter for version in settings.model_versions})
+        if missing(f"SSM parameter {name} ")
     ]
-    seeded.append(_certificate(account, settings.gateway.domain_name))
+    if missing(f"ACM certificate for {settings.gateway.domain_name} "):
+        seeded.append(_certificate(account, settings.gateway.domain_name))
     if tier := settings.gateway_tier:
-        seeded.append(_image_parameter(settings.region, tier.ami_parameter))
-        if tier.domain_name not in (None, settings.gateway.domain_name):
-            seeded.append(_certificate(account, tier.domain_name))
-        if tier.record:
+        if missing(f"SSM parameter {tier.ami_parameter} "):
+            seeded.append(_image_parameter(settings.region, tier.ami_parameter))
+        own = tier.domain_name or settings.gateway.domain_name
+        if own != settings.gateway.domain_name and missing(f"ACM certificate for {own} "):
+            seeded.append(_certificate(account, own))
+        if tier.record and missing(f"Route 53 zone {tier.record.zone_id} "):
             seeded.append(_zone(settings, tier.record))
-    if settings.network.existing:
+    if settings.network.existing and missing(f"VPC {settings.network.existing.vpc_id} "):
         seeded.append(_network(settings.region, settings.network.existing, settings.network.cidr))
     return seeded
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ferry.artefacts import Check, Crossing, Rehearsal
+from ferry.provisioning.text import changed
 
 
 def describe(rehearsal: Rehearsal) -> RenderableType:
@@ -22,10 +23,29 @@ def describe(rehearsal: Rehearsal) -> RenderableType:
         f"{rehearsal.front} against {rehearsal.emulator}, {rehearsal.seconds:.1f} s",
         Text(f"{passed} of {len(rehearsal.checks)} checks passed", style="green" if not failed else "bold red"),
     ]
+    if rehearsal.changes is not None:
+        parts += [changed(rehearsal.changes), ""]
+    parts.append(_policies(rehearsal))
     if failed:
         parts.append(_failures(failed))
     parts.append(_crossing(rehearsal.crossing) if rehearsal.crossing else Text("crossing: left out", style="dim"))
     return Group(*parts, "", *_where_the_emulation_ends(rehearsal))
+
+
+def _policies(rehearsal: Rehearsal) -> Text:
+    """How many policies held. A broken one that is mandatory would have ended the rehearsal."""
+    if not rehearsal.policies:
+        return Text("policies: none, the project has no folder policies/", style="dim")
+    looked = [one for one in rehearsal.policies if one.seen]
+    broken = [one.rule for one in looked if not all(seen.ok for seen in one.seen)]
+    held = f"{len(looked) - len(broken)} of {len(looked)} policies hold"
+    nothing = len(rehearsal.policies) - len(looked)
+    return Text(
+        held
+        + (f", {nothing} more had nothing to look at" if nothing else "")
+        + (f"; broken, advisory: {', '.join(broken)}" if broken else ""),
+        style="yellow" if broken else "green",
+    )
 
 
 def _failures(failed: list[Check]) -> Table:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ferry import artefacts, node_bundle
+from ferry import signing_key as keys
 from ferry.artefacts import Plan
 from ferry.errors import InvalidField, RenderError
 from ferry.project import project_at
@@ -92,13 +93,13 @@ def render(
     present = _present(folder / "stacks" / f"Pulumi.{plan.environment}.yaml", plan)
     key = _signing_key(key_path, present)
 
-    verification_key = node_bundle.verification_key(key)
+    trusted = _trusted(present) or keys.verification_key(key)
     bundle = node_bundle.build()
     bundle_path = out / "cloud" / node_bundle.BUNDLE_NAME
     decided = plan.config | {
         NODE_BUNDLE: {
             "path": Path(os.path.relpath(bundle_path.resolve(), folder.resolve())).as_posix(),
-            "verification_key": verification_key,
+            "verification_key": trusted,
         }
     }
     stack = present.with_config(merge(present.config, decided))
@@ -112,7 +113,7 @@ def render(
     gateway = GatewayFolder(out / "local" / hybrid.GATEWAY)
     routes = gateway.read_routes() if gateway.routes_file.exists() else None
     local = hybrid.local_files(plan, settings, addresses or Addresses(), routes)
-    cloud = hybrid.cloud_files(plan, settings, node_bundle.BUNDLE_NAME, verification_key)
+    cloud = hybrid.cloud_files(plan, settings, node_bundle.BUNDLE_NAME, trusted)
     bundles = {bundle_path: bundle}
     if tier := settings.gateway_tier:
         present_filters = _present_files(out / "local", hybrid.TOKENS_OWN)
@@ -123,7 +124,7 @@ def render(
     signed = bundles | {path.with_name(f"{path.name}.sig"): key.sign(packed) for path, packed in bundles.items()}
 
     if key_created := not key_path.exists():
-        node_bundle.save_signing_key(key_path, key)
+        keys.save_signing_key(key_path, key)
     own = {out / "local" / name for name in (*hybrid.OPERATORS_OWN, *hybrid.TOKENS_OWN)}
     contents: dict[Path, str | bytes] = {out / "local" / name: text for name, text in local.items()}
     contents |= {out / "cloud" / name: text for name, text in cloud.items()}
@@ -177,12 +178,17 @@ def _present_files(folder: Path, names: Sequence[str]) -> dict[str, str]:
     return {name: (folder / name).read_text(encoding="utf-8") for name in names if (folder / name).exists()}
 
 
+def _trusted(present: StackFile) -> str | None:
+    """The public keys that the stack trusts: the signing key's, and those that the operator put beside it."""
+    bundle = present.config.get(NODE_BUNDLE)
+    return bundle.get("verification_key") if isinstance(bundle, Mapping) else None
+
+
 def _signing_key(path: Path, present: StackFile) -> Ed25519PrivateKey:
     """The key to sign with, in memory only while it is new. Raises RenderError where the stack trusts another one."""
-    key = node_bundle.load_signing_key(path) if path.exists() else Ed25519PrivateKey.generate()
-    bundle = present.config.get(NODE_BUNDLE)
-    trusted = bundle.get("verification_key") if isinstance(bundle, Mapping) else None
-    if trusted and trusted.strip() != node_bundle.verification_key(key).strip():
+    key = keys.load_signing_key(path) if path.exists() else Ed25519PrivateKey.generate()
+    trusted = _trusted(present)
+    if trusted and keys.verification_key(key).strip() not in trusted:
         found = f"{path} is another one" if path.exists() else f"there is none at {path}"
         raise RenderError(
             f"{present.path}: the stack trusts a signing key, and {found}; name the right one with --signing-key, or "

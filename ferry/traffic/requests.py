@@ -41,7 +41,8 @@ class Request:
     first_byte_ms: float | None = None
     """From the first byte of the request to the first byte of the answer's body."""
     completion_tokens: int | None = None
-    bytes_sent: int = 0
+    answer_bytes: int = 0
+    """Of the answer's body."""
     finished: bool = True
     """False where the answer was cut."""
     mirrored: bool = False
@@ -151,6 +152,8 @@ def parse(line: bytes | str) -> Request | None:
         return None
     status = _number(entry.get("status"))
     tokens = _number(entry.get("completion_tokens"))
+    # The upstream log counts from the engine's side: what is received is the answer. It alone has `mirrored`.
+    answer = entry.get("bytes_received" if "mirrored" in entry else "bytes_sent")
     return Request(
         request_id=_text(entry.get("request_id")),
         start_s=start,
@@ -164,7 +167,7 @@ def parse(line: bytes | str) -> Request | None:
         duration_ms=duration,
         first_byte_ms=_number(entry.get("first_byte_ms")),
         completion_tokens=None if tokens is None else int(tokens),
-        bytes_sent=int(_number(entry.get("bytes_sent")) or 0),
+        answer_bytes=int(_number(answer) or 0),
         finished=_is_true(entry.get("finished", True)),
         mirrored=_is_true(entry.get("mirrored")),
     )

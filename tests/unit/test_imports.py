@@ -18,7 +18,8 @@ ALLOWED = {
     "policies": {"ferry"},
 }
 SHARED = {
-    "artefacts", "catalog", "cost", "errors", "ledger", "node_bundle", "project", "simulation", "traces", "traffic",
+    "artefacts", "catalog", "cost", "errors", "ledger", "node_bundle", "project", "signing_key", "simulation", "traces",
+    "traffic",
 }  # fmt: skip
 WORKFLOWS = {"cli", "rehearsal", "drills"}
 ENDS_ITSELF = {"child.py", "copies.py"}

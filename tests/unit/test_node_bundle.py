@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ferry import node_bundle
+from ferry import node_bundle, signing_key
 from ferry.errors import InputError, UnreadableInput
 from templates.node import bundle_key
 
@@ -58,20 +58,20 @@ def test_openssl_verifies_what_was_written(tmp_path: Path) -> None:
 
 def test_a_signing_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     path = tmp_path / "keys" / "signing-key.pem"
-    first = node_bundle.load_or_create_signing_key(path)
+    first = signing_key.load_or_create_signing_key(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_text().startswith("-----BEGIN PRIVATE KEY-----\n")
-    second = node_bundle.load_or_create_signing_key(path)
-    assert node_bundle.verification_key(first) == node_bundle.verification_key(second)
+    second = signing_key.load_or_create_signing_key(path)
+    assert signing_key.verification_key(first) == signing_key.verification_key(second)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o644])
 def test_a_signing_key_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "signing-key.pem"
-    node_bundle.load_or_create_signing_key(path)
+    signing_key.load_or_create_signing_key(path)
     path.chmod(mode)
     with pytest.raises(InputError, match=rf"has mode {mode:04o}, others may use it; run chmod 600"):
-        node_bundle.load_or_create_signing_key(path)
+        signing_key.load_or_create_signing_key(path)
 
 
 def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
     )
     path.chmod(0o600)
     with pytest.raises(UnreadableInput, match="has to be Ed25519"):
-        node_bundle.load_or_create_signing_key(path)
+        signing_key.load_or_create_signing_key(path)
     path.write_text("no key")
     with pytest.raises(UnreadableInput, match="is not an Ed25519 private key in PEM"):
-        node_bundle.load_or_create_signing_key(path)
+        signing_key.load_or_create_signing_key(path)

@@ -71,6 +71,8 @@ def the_site_may_push_its_models_and_nothing_else(account: Account, stack: Stack
         "s3:GetBucketVersioning": [bucket],
         **_key_use(account, stack),
     }
+    if site.signing_key_arn is not None:
+        needed |= {"kms:GetPublicKey": [site.signing_key_arn], "kms:Sign": [site.signing_key_arn]}
     wanted = _each(needed) | _each(_request_log(account, stack, site.gateways))
     role = _name(stack.outputs["site_role_arn"])
     yield Seen(role, NOTHING, roles.compared(wanted, roles.granted(account, role)))

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ferry import artefacts, node_bundle
+from ferry import artefacts
 from ferry.artefacts import Crossing
 from ferry.errors import FerryError, GatewayError, RehearsalError
 from ferry.models import channels, names, promotion, verification
@@ -32,6 +32,7 @@ from ferry.models.signature import FileSigner, TrustedKeys, key_id
 from ferry.rehearsal.account import EmbeddedAccount
 from ferry.rehearsal.crossing.site import Site, serving
 from ferry.rehearsal.load import Load
+from ferry.signing_key import save_signing_key
 from ferry.traffic.audit import place
 from ferry.traffic.audit import verification as audit
 from ferry.traffic.audit.shipper import Gateway, Identity, Shipper, run
@@ -58,10 +59,13 @@ WEIGHTS = {"config.json": b'{"model_type": "rehearsal"}\n', "model.safetensors":
 POLICY = """\
 schema: ferry/canary/v1
 steps:
-  - {shadow: true, percent: 100, minimum_requests: 60, minimum_seconds: 1}
-  - {percent: 50, minimum_requests: 60, minimum_seconds: 1}
-  - {percent: 100, minimum_requests: 60, minimum_seconds: 1}
+  - {shadow: true, percent: 100, minimum_requests: 60}
+  - {percent: 50, minimum_requests: 60}
+  - {percent: 100, minimum_requests: 60}
+gate: {alpha: 0.001, tolerated_p99_ratio: 10, minimum_seconds: 1}
 """
+"""Short steps, so that little is found but what is broken outright; and a machine may be busy without anything being
+called worse."""
 
 
 @dataclass
@@ -79,7 +83,7 @@ class Walk:
     def run(self) -> list[Crossing]:
         """Do everything that this machine can; what failed and what was skipped are results, not errors."""
         key_file = self.scratch / "signing-key.pem"
-        node_bundle.save_signing_key(key_file, Ed25519PrivateKey.generate())
+        save_signing_key(key_file, Ed25519PrivateKey.generate())
         self._signer = FileSigner.load(key_file)
         self._do("push a model and promote it", self._push)
         with ExitStack() as stack:

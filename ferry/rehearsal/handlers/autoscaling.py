@@ -14,7 +14,7 @@ UNCHANGED = -1
 """The provider's word for a size that a schedule leaves as it is."""
 
 
-@creates("aws:autoscaling/group:Group")
+@creates("aws:autoscaling/group:Group", fixed=("name", "namePrefix", "initialLifecycleHooks"))
 def group(account: Account, inputs: Inputs) -> Created:
     """`CreateAutoScalingGroup`, then what the provider sets in calls of its own: hooks, warm pool, metrics."""
     region = inputs.region
@@ -22,20 +22,9 @@ def group(account: Account, inputs: Inputs) -> Created:
     name = inputs.autoname("name", 255)
     request: dict[str, Any] = {
         "AutoScalingGroupName": name,
-        "MinSize": inputs.take("minSize"),
-        "MaxSize": inputs.take("maxSize"),
-        "DesiredCapacity": inputs.take("desiredCapacity"),
-        "VPCZoneIdentifier": ",".join(inputs.take("vpcZoneIdentifiers", [])),
         "TargetGroupARNs": inputs.take("targetGroupArns"),
-        "LaunchTemplate": _template(inputs.nested("launchTemplate")),
-        "MixedInstancesPolicy": _mixed(inputs.nested("mixedInstancesPolicy")),
-        "CapacityRebalance": inputs.take("capacityRebalance"),
-        "HealthCheckType": inputs.take("healthCheckType"),
-        "HealthCheckGracePeriod": inputs.take("healthCheckGracePeriod"),
-        "Tags": [
-            {"Key": tag.take("key"), "Value": tag.take("value"), "PropagateAtLaunch": tag.take("propagateAtLaunch")}
-            for tag in inputs.each("tags")
-        ],
+        "Tags": tags(inputs),
+        **settings(inputs),
     }
     inputs.skip("capacityReservationSpecification", "capacity reservations are missing in moto 5.2.5")
     inputs.skip("instanceRefresh", "concerns later changes only; StartInstanceRefresh is missing in moto 5.2.5")
@@ -45,12 +34,49 @@ def group(account: Account, inputs: Inputs) -> Created:
         # moto 5.2.5 ignores `LifecycleHookSpecificationList` of the call above.
         _put_hook(autoscaling, name, hook.take("name"), hook)
     if pool := inputs.nested("warmPool"):
-        autoscaling.put_warm_pool(**_warm_pool(name, pool))
+        autoscaling.put_warm_pool(**warm_pool(name, pool))
     metrics, granularity = inputs.take("enabledMetrics"), inputs.take("metricsGranularity", "1Minute")
     if metrics:
         autoscaling.enable_metrics_collection(AutoScalingGroupName=name, Metrics=metrics, Granularity=granularity)
     made = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"][0]
     return Created(name, {"arn": made["AutoScalingGroupARN"], "name": name})
+
+
+SETTINGS = {
+    "minSize": "MinSize",
+    "maxSize": "MaxSize",
+    "desiredCapacity": "DesiredCapacity",
+    "vpcZoneIdentifiers": "VPCZoneIdentifier",
+    "launchTemplate": "LaunchTemplate",
+    "mixedInstancesPolicy": "MixedInstancesPolicy",
+    "capacityRebalance": "CapacityRebalance",
+    "healthCheckType": "HealthCheckType",
+    "healthCheckGracePeriod": "HealthCheckGracePeriod",
+}
+"""Properties of a group to the fields that creating and updating it share."""
+
+
+def settings(inputs: Inputs) -> dict[str, Any]:
+    """What `CreateAutoScalingGroup` and `UpdateAutoScalingGroup` take alike, by the names of `SETTINGS`."""
+    return {
+        "MinSize": inputs.take("minSize"),
+        "MaxSize": inputs.take("maxSize"),
+        "DesiredCapacity": inputs.take("desiredCapacity"),
+        "VPCZoneIdentifier": ",".join(inputs.take("vpcZoneIdentifiers", [])),
+        "LaunchTemplate": _template(inputs.nested("launchTemplate")),
+        "MixedInstancesPolicy": _mixed(inputs.nested("mixedInstancesPolicy")),
+        "CapacityRebalance": inputs.take("capacityRebalance"),
+        "HealthCheckType": inputs.take("healthCheckType"),
+        "HealthCheckGracePeriod": inputs.take("healthCheckGracePeriod"),
+    }
+
+
+def tags(inputs: Inputs) -> list[dict[str, Any]]:
+    """A group's tags, each of which says whether its instances carry it, too."""
+    return [
+        {"Key": tag.take("key"), "Value": tag.take("value"), "PropagateAtLaunch": tag.take("propagateAtLaunch")}
+        for tag in inputs.each("tags")
+    ]
 
 
 def _template(template: Inputs | None) -> dict[str, Any] | None:
@@ -83,7 +109,8 @@ def _mixed(policy: Inputs | None) -> dict[str, Any] | None:
     return sent
 
 
-def _warm_pool(group_name: str, pool: Inputs) -> dict[str, Any]:
+def warm_pool(group_name: str, pool: Inputs) -> dict[str, Any]:
+    """The request of `PutWarmPool`."""
     request: dict[str, Any] = {
         "AutoScalingGroupName": group_name,
         "MinSize": pool.take("minSize"),
@@ -104,7 +131,7 @@ def _put_hook(autoscaling: Any, group_name: str, name: str, hook: Inputs) -> Non
     )
 
 
-@creates("aws:autoscaling/lifecycleHook:LifecycleHook")
+@creates("aws:autoscaling/lifecycleHook:LifecycleHook", fixed=("name", "autoscalingGroupName"), again=True)
 def lifecycle_hook(account: Account, inputs: Inputs) -> Created:
     """`PutLifecycleHook`, which also changes a hook that is there."""
     name = inputs.autoname("name", 255)
@@ -113,7 +140,7 @@ def lifecycle_hook(account: Account, inputs: Inputs) -> Created:
     return Created(name, {"name": name})
 
 
-@creates("aws:autoscaling/policy:Policy")
+@creates("aws:autoscaling/policy:Policy", fixed=("name", "autoscalingGroupName"), again=True)
 def policy(account: Account, inputs: Inputs) -> Created:
     """`PutScalingPolicy`, of the kinds StepScaling and TargetTrackingScaling."""
     autoscaling = account.client("autoscaling", inputs.region)
@@ -160,7 +187,7 @@ def _step(step: Inputs) -> dict[str, Any]:
     return sent
 
 
-@creates("aws:autoscaling/schedule:Schedule")
+@creates("aws:autoscaling/schedule:Schedule", fixed=("scheduledActionName", "autoscalingGroupName"), again=True)
 def schedule(account: Account, inputs: Inputs) -> Created:
     """`PutScheduledUpdateGroupAction`."""
     region = inputs.region

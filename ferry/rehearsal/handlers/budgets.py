@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
-from ferry.rehearsal.handlers import Account, Created, Inputs, creates
+from ferry.rehearsal.handlers import Account, Created, Inputs, State, creates, deleted_by, reads
 
 
-@creates("aws:budgets/budget:Budget")
+@creates("aws:budgets/budget:Budget", fixed=("accountId", "name", "namePrefix"), again=True)
 def budget(account: Account, inputs: Inputs) -> Created:
     """`CreateBudget` with its notifications and their subscribers."""
     name = inputs.autoname("name", max_length=100)
-    account.client("budgets").create_budget(
+    budgets = account.client("budgets")
+    if inputs.known.get("accountId"):  # it is there: moto 5.2.5 knows no `UpdateBudget`
+        budgets.delete_budget(AccountId=account.account_id, BudgetName=name)
+    budgets.create_budget(
         AccountId=account.account_id,
         Budget={
             "BudgetName": name,
@@ -38,3 +43,21 @@ def _notification(inputs: Inputs) -> dict[str, Any]:
             {"SubscriptionType": "SNS", "Address": arn} for arn in inputs.take("subscriberSnsTopicArns", [])
         ],
     }
+
+
+@reads("aws:budgets/budget:Budget")
+def read_budget(account: Account, state: State) -> Mapping[str, Any]:
+    """`DescribeBudget`. moto 5.2.5 writes the limit as a number of its own form, so it is compared as one."""
+    _, _, name = state.id.partition(":")
+    found = account.client("budgets").describe_budget(AccountId=account.account_id, BudgetName=name)["Budget"]
+    limit = found["BudgetLimit"]
+    return {
+        "name": name,
+        "budgetType": found["BudgetType"],
+        "timeUnit": found["TimeUnit"],
+        "limitAmount": format(Decimal(limit["Amount"]).normalize(), "f"),
+        "limitUnit": limit["Unit"],
+    }
+
+
+deleted_by("aws:budgets/budget:Budget", "budgets", "delete_budget", AccountId="accountId", BudgetName="name")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from ferry.rehearsal.handlers import Account, Created, Inputs, creates
+from ferry.rehearsal.handlers import Absent, Account, Created, Inputs, State, creates, deletes, reads
+from ferry.rehearsal.handlers.tagging import as_map
 
 PLAIN = {
     "alarmActions": "AlarmActions",
@@ -29,7 +31,7 @@ PLAIN = {
 """Properties that `PutMetricAlarm` takes as they are."""
 
 
-@creates("aws:cloudwatch/metricAlarm:MetricAlarm")
+@creates("aws:cloudwatch/metricAlarm:MetricAlarm", fixed=("name",), again=True)
 def metric_alarm(account: Account, inputs: Inputs) -> Created:
     """`PutMetricAlarm`, on one metric or on metric math."""
     region = inputs.region
@@ -71,3 +73,46 @@ def _query(query: Inputs) -> dict[str, Any]:
 
 def _dimensions(dimensions: dict[str, str]) -> list[dict[str, str]]:
     return [{"Name": name, "Value": value} for name, value in dimensions.items()]
+
+
+@reads("aws:cloudwatch/metricAlarm:MetricAlarm")
+def read_alarm(account: Account, state: State) -> Mapping[str, Any]:
+    """`DescribeAlarms` of one name."""
+    cloudwatch = account.client("cloudwatch", state.region)
+    alarms = cloudwatch.describe_alarms(AlarmNames=[state.id])["MetricAlarms"]
+    if not alarms:
+        raise Absent
+    found = alarms[0]
+    return {
+        **{given: found.get(sent) for given, sent in PLAIN.items()},
+        "name": found["AlarmName"],
+        "dimensions": {one["Name"]: one["Value"] for one in found.get("Dimensions", [])},
+        "metricQueries": [_found_query(query) for query in found.get("Metrics", [])],
+        "tags": as_map(cloudwatch.list_tags_for_resource(ResourceARN=found["AlarmArn"])["Tags"]),
+    }
+
+
+def _found_query(query: Mapping[str, Any]) -> dict[str, Any]:
+    found = {
+        "id": query["Id"],
+        "expression": query.get("Expression"),
+        "label": query.get("Label"),
+        "period": query.get("Period"),
+        "returnData": query.get("ReturnData", False),
+    }
+    if stat := query.get("MetricStat"):
+        found["metric"] = {
+            "namespace": stat["Metric"].get("Namespace"),
+            "metricName": stat["Metric"].get("MetricName"),
+            "dimensions": {one["Name"]: one["Value"] for one in stat["Metric"].get("Dimensions", [])},
+            "period": stat.get("Period"),
+            "stat": stat.get("Stat"),
+            "unit": stat.get("Unit"),
+        }
+    return found
+
+
+@deletes("aws:cloudwatch/metricAlarm:MetricAlarm")
+def delete_alarm(account: Account, state: State) -> None:
+    """`DeleteAlarms`."""
+    account.client("cloudwatch", state.region).delete_alarms(AlarmNames=[state.id])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from ferry.rehearsal.handlers import Account, Created, Inputs, creates
+from collections.abc import Mapping
+from typing import Any
+
+from ferry.rehearsal.handlers import Account, Created, Inputs, State, creates, deletes, reads
 
 
-@creates("aws:cloudwatch/dashboard:Dashboard")
+@creates("aws:cloudwatch/dashboard:Dashboard", fixed=("dashboardName",), again=True)
 def dashboard(account: Account, inputs: Inputs) -> Created:
     """`PutDashboard`."""
     name = inputs.take("dashboardName")
@@ -13,3 +16,16 @@ def dashboard(account: Account, inputs: Inputs) -> Created:
         DashboardName=name, DashboardBody=inputs.take("dashboardBody")
     )
     return Created(name, {"dashboardArn": f"arn:{account.partition}:cloudwatch::{account.account_id}:dashboard/{name}"})
+
+
+@reads("aws:cloudwatch/dashboard:Dashboard")
+def read_dashboard(account: Account, state: State) -> Mapping[str, Any]:
+    """`GetDashboard`."""
+    found = account.client("cloudwatch", state.region).get_dashboard(DashboardName=state.id)
+    return {"dashboardName": state.id, "dashboardBody": found["DashboardBody"]}
+
+
+@deletes("aws:cloudwatch/dashboard:Dashboard")
+def delete_dashboard(account: Account, state: State) -> None:
+    """`DeleteDashboards`."""
+    account.client("cloudwatch", state.region).delete_dashboards(DashboardNames=[state.id])

@@ -9,6 +9,13 @@ from typing import Any
 from ferry.errors import RehearsalError
 from ferry.rehearsal.handlers import Account, Created, Inputs, answers, creates
 
+VPC = "aws:ec2/vpc:Vpc"
+INTERNET_GATEWAY = "aws:ec2/internetGateway:InternetGateway"
+TABLE = "aws:ec2/routeTable:RouteTable"
+ROUTE = "aws:ec2/route:Route"
+SUBNET = "aws:ec2/subnet:Subnet"
+VPC_ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
+
 
 def tag_specifications(inputs: Inputs, resource_type: str) -> list[dict[str, Any]]:
     """The property `tags` as EC2 wants it; empty without tags, which EC2 refuses to be given as an empty list."""
@@ -21,7 +28,7 @@ def arn(account: Account, resource: str, region: str | None = None) -> str:
     return f"arn:{account.partition}:ec2:{region or account.region}:{account.account_id}:{resource}"
 
 
-@creates("aws:ec2/vpc:Vpc")
+@creates(VPC, fixed=("cidrBlock", "ipv4IpamPoolId", "ipv4NetmaskLength"))
 def vpc(account: Account, inputs: Inputs) -> Created:
     """A VPC, with the DNS attributes that are set one by one."""
     region = inputs.region
@@ -48,7 +55,7 @@ def vpc(account: Account, inputs: Inputs) -> Created:
     )
 
 
-@creates("aws:ec2/internetGateway:InternetGateway")
+@creates(INTERNET_GATEWAY)
 def internet_gateway(account: Account, inputs: Inputs) -> Created:
     """An internet gateway, attached to its VPC."""
     region = inputs.region
@@ -61,7 +68,7 @@ def internet_gateway(account: Account, inputs: Inputs) -> Created:
     return Created(id_, {"arn": arn(account, f"internet-gateway/{id_}", region)})
 
 
-@creates("aws:ec2/routeTable:RouteTable")
+@creates(TABLE, fixed=("vpcId",))
 def route_table(account: Account, inputs: Inputs) -> Created:
     """A route table; its routes are resources of their own."""
     region = inputs.region
@@ -71,7 +78,7 @@ def route_table(account: Account, inputs: Inputs) -> Created:
     return Created(id_, {"arn": arn(account, f"route-table/{id_}", region)})
 
 
-@creates("aws:ec2/route:Route")
+@creates(ROUTE, fixed=("routeTableId", "destinationCidrBlock", "destinationIpv6CidrBlock", "destinationPrefixListId"))
 def route(account: Account, inputs: Inputs) -> Created:
     """A route to an internet gateway."""
     table, destination = inputs.take("routeTableId"), inputs.take("destinationCidrBlock")
@@ -81,7 +88,8 @@ def route(account: Account, inputs: Inputs) -> Created:
     return Created(f"r-{table}-{destination}", {"state": "active", "origin": "CreateRoute"})
 
 
-@creates("aws:ec2/routeTableAssociation:RouteTableAssociation")
+# Upstream, another table is an update which gives the association another id, and Pulumi's updates cannot: it replaces.
+@creates("aws:ec2/routeTableAssociation:RouteTableAssociation", fixed=("subnetId", "gatewayId", "routeTableId"))
 def route_table_association(account: Account, inputs: Inputs) -> Created:
     """A subnet takes its routes from a table."""
     id_ = account.client("ec2", inputs.region).associate_route_table(
@@ -90,7 +98,7 @@ def route_table_association(account: Account, inputs: Inputs) -> Created:
     return Created(id_)
 
 
-@creates("aws:ec2/subnet:Subnet")
+@creates(SUBNET, fixed=("vpcId", "cidrBlock", "availabilityZone", "availabilityZoneId"))
 def subnet(account: Account, inputs: Inputs) -> Created:
     """A subnet in a named zone."""
     region = inputs.region
@@ -113,7 +121,7 @@ def subnet(account: Account, inputs: Inputs) -> Created:
     )
 
 
-@creates("aws:ec2/vpcEndpoint:VpcEndpoint")
+@creates(VPC_ENDPOINT, fixed=("vpcId", "serviceName", "vpcEndpointType", "serviceRegion"))
 def vpc_endpoint(account: Account, inputs: Inputs) -> Created:
     """A gateway or interface endpoint. For a gateway, the provider looks up the prefix list of its service as well."""
     region = inputs.region
@@ -150,7 +158,10 @@ def vpc_endpoint(account: Account, inputs: Inputs) -> Created:
     return Created(id_, outputs)
 
 
-@creates("aws:ec2/flowLog:FlowLog")
+@creates(
+    "aws:ec2/flowLog:FlowLog",
+    fixed=("vpcId", "trafficType", "logDestinationType", "logDestination", "iamRoleArn", "maxAggregationInterval"),
+)
 def flow_log(account: Account, inputs: Inputs) -> Created:
     """Flow logs of a VPC, to a log group. The embedded network carries no traffic, so nothing is ever delivered."""
     region = inputs.region

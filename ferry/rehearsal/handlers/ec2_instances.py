@@ -7,16 +7,60 @@ from collections.abc import Mapping
 from typing import Any
 
 from ferry.errors import RehearsalError
-from ferry.rehearsal.handlers import Account, Created, Inputs, answers, creates
+from ferry.rehearsal.handlers import (
+    Account,
+    Created,
+    Inputs,
+    State,
+    answers,
+    creates,
+    deleted_by,
+    deletes,
+    reads,
+    updates,
+)
 from ferry.rehearsal.handlers.ec2 import arn, tag_specifications
 
+TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
+RESERVATION = "aws:ec2/capacityReservation:CapacityReservation"
+DATA = (
+    "imageId",
+    "instanceType",
+    "userData",
+    "iamInstanceProfile",
+    "metadataOptions",
+    "blockDeviceMappings",
+    "networkInterfaces",
+    "tagSpecifications",
+)
+"""Properties that make the data of one version of a template."""
 
-@creates("aws:ec2/launchTemplate:LaunchTemplate")
+
+@creates(TEMPLATE, fixed=("name", "namePrefix"))
 def launch_template(account: Account, inputs: Inputs) -> Created:
     """`CreateLaunchTemplate`: its first version, which is the default one."""
     region = inputs.region
     name = inputs.autoname("name", 128)
     inputs.skip("updateDefaultVersion", "a template has one version when it is made")
+    made = account.client("ec2", region).create_launch_template(
+        LaunchTemplateName=name,
+        VersionDescription=inputs.take("description", ""),
+        LaunchTemplateData=_data(inputs),
+        TagSpecifications=tag_specifications(inputs, "launch-template"),
+    )["LaunchTemplate"]
+    id_ = made["LaunchTemplateId"]
+    return Created(
+        id_,
+        {
+            "arn": arn(account, f"launch-template/{id_}", region),
+            "name": name,
+            "latestVersion": made["LatestVersionNumber"],
+            "defaultVersion": made["DefaultVersionNumber"],
+        },
+    )
+
+
+def _data(inputs: Inputs) -> dict[str, Any]:
     data: dict[str, Any] = {
         "ImageId": inputs.take("imageId"),
         "InstanceType": inputs.take("instanceType"),
@@ -30,22 +74,7 @@ def launch_template(account: Account, inputs: Inputs) -> Created:
             for tagged in inputs.each("tagSpecifications")
         ],
     }
-    made = account.client("ec2", region).create_launch_template(
-        LaunchTemplateName=name,
-        VersionDescription=inputs.take("description", ""),
-        LaunchTemplateData={key: value for key, value in data.items() if value},
-        TagSpecifications=tag_specifications(inputs, "launch-template"),
-    )["LaunchTemplate"]
-    id_ = made["LaunchTemplateId"]
-    return Created(
-        id_,
-        {
-            "arn": arn(account, f"launch-template/{id_}", region),
-            "name": name,
-            "latestVersion": made["LatestVersionNumber"],
-            "defaultVersion": made["DefaultVersionNumber"],
-        },
-    )
+    return {key: value for key, value in data.items() if value}
 
 
 def _profile(profile: Inputs | None) -> dict[str, Any] | None:
@@ -100,7 +129,10 @@ def _flag(value: str | bool | None) -> bool | None:
     return None if value in (None, "") else str(value).lower() == "true"
 
 
-@creates("aws:ec2/capacityReservation:CapacityReservation")
+@creates(
+    RESERVATION,
+    fixed=("availabilityZone", "ebsOptimized", "instanceMatchCriteria", "instancePlatform", "instanceType", "tenancy"),
+)
 def capacity_reservation(account: Account, inputs: Inputs) -> Created:
     """Nothing is sent: moto 5.2.5 does not know `CreateCapacityReservation`."""
     for name in (
@@ -153,3 +185,48 @@ def subnet(account: Account, inputs: Inputs) -> Mapping[str, Any]:
         "vpcId": one["VpcId"],
         "region": region or account.region,
     }
+
+
+deleted_by(TEMPLATE, "ec2", "delete_launch_template", LaunchTemplateId="id")
+
+
+@updates(TEMPLATE, *DATA, "description", "updateDefaultVersion", moves=("latestVersion", "defaultVersion"))
+def launch_template_changed(account: Account, old: State, new: Inputs) -> Mapping[str, Any]:
+    """`CreateLaunchTemplateVersion`; `updateDefaultVersion` makes it the default one."""
+    ec2 = account.client("ec2", old.region)
+    version = ec2.create_launch_template_version(
+        LaunchTemplateId=old.id, VersionDescription=new.take("description", ""), LaunchTemplateData=_data(new)
+    )["LaunchTemplateVersion"]["VersionNumber"]
+    if not new.take("updateDefaultVersion", False):
+        return {"latestVersion": version}
+    ec2.modify_launch_template(LaunchTemplateId=old.id, DefaultVersion=str(version))
+    return {"latestVersion": version, "defaultVersion": version}
+
+
+@reads(TEMPLATE)
+def read_launch_template(account: Account, state: State) -> Mapping[str, Any]:
+    """Its numbers and its tags, and of the newest version what is a single value."""
+    ec2 = account.client("ec2", state.region)
+    found = ec2.describe_launch_templates(LaunchTemplateIds=[state.id])["LaunchTemplates"][0]
+    newest = ec2.describe_launch_template_versions(LaunchTemplateId=state.id, Versions=["$Latest"])
+    data = newest["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    return {
+        "name": found["LaunchTemplateName"],
+        "latestVersion": found["LatestVersionNumber"],
+        "defaultVersion": found["DefaultVersionNumber"],
+        "imageId": data.get("ImageId"),
+        "instanceType": data.get("InstanceType"),
+        "userData": data.get("UserData"),
+        "tags": {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])},
+    }
+
+
+@updates(RESERVATION, "instanceCount", "endDate", "endDateType", "tags")
+def capacity_reservation_changed(account: Account, old: State, new: Inputs) -> Mapping[str, Any]:
+    """Nothing is sent."""
+    return {}
+
+
+@deletes(RESERVATION)
+def delete_capacity_reservation(account: Account, state: State) -> None:
+    """Nothing was made."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ferry.rehearsal.handlers import Account, Created, Inputs, creates
+from ferry.rehearsal.handlers import REPLACING, Account, Created, Inputs, creates
 
 Attributes = dict[str, Any]
 
 
-@creates("aws:lb/loadBalancer:LoadBalancer")
+@creates("aws:lb/loadBalancer:LoadBalancer", fixed=("name", "namePrefix", "internal", "loadBalancerType"))
 def load_balancer(account: Account, inputs: Inputs) -> Created:
     """`CreateLoadBalancer`, then the attributes, as the provider does it."""
     elbv2 = account.client("elbv2", inputs.region)
@@ -23,6 +23,21 @@ def load_balancer(account: Account, inputs: Inputs) -> Created:
         **_tags(inputs),
     )["LoadBalancers"][0]
     arn = made["LoadBalancerArn"]
+    set_attributes(elbv2, arn, inputs)
+    return Created(
+        arn,
+        {
+            "arn": arn,
+            "arnSuffix": arn.partition(":loadbalancer/")[2],
+            "dnsName": made["DNSName"],
+            "vpcId": made["VpcId"],
+            "zoneId": made["CanonicalHostedZoneId"],
+        },
+    )
+
+
+def set_attributes(elbv2: Any, arn: str, inputs: Inputs) -> None:
+    """`ModifyLoadBalancerAttributes` with what is given."""
     attributes: Attributes = {
         "idle_timeout.timeout_seconds": inputs.take("idleTimeout"),
         "deletion_protection.enabled": inputs.take("enableDeletionProtection"),
@@ -36,19 +51,12 @@ def load_balancer(account: Account, inputs: Inputs) -> Created:
             "access_logs.s3.prefix": logs.take("prefix"),
         }
     elbv2.modify_load_balancer_attributes(LoadBalancerArn=arn, Attributes=_attributes(attributes))
-    return Created(
-        arn,
-        {
-            "arn": arn,
-            "arnSuffix": arn.partition(":loadbalancer/")[2],
-            "dnsName": made["DNSName"],
-            "vpcId": made["VpcId"],
-            "zoneId": made["CanonicalHostedZoneId"],
-        },
-    )
 
 
-@creates("aws:lb/targetGroup:TargetGroup")
+@creates(
+    "aws:lb/targetGroup:TargetGroup",
+    fixed=("name", "namePrefix", "port", "protocol", "protocolVersion", "targetType", "vpcId"),
+)
 def target_group(account: Account, inputs: Inputs) -> Created:
     """`CreateTargetGroup`, then the attributes."""
     elbv2 = account.client("elbv2", inputs.region)
@@ -60,23 +68,38 @@ def target_group(account: Account, inputs: Inputs) -> Created:
         "VpcId": inputs.take("vpcId"),
         **_tags(inputs),
     }
-    if health := inputs.nested("healthCheck"):
-        protocol = health.take("protocol", "HTTP")
-        request |= {
-            "HealthCheckEnabled": health.take("enabled", True),
-            "HealthCheckProtocol": protocol,
-            "HealthCheckPort": health.take("port", "traffic-port"),
-            "HealthCheckIntervalSeconds": health.take("interval", 30),
-            "HealthCheckTimeoutSeconds": health.take("timeout", 5),
-            "HealthyThresholdCount": health.take("healthyThreshold", 3),
-            "UnhealthyThresholdCount": health.take("unhealthyThreshold", 3),
-        }
-        if protocol != "TCP":  # which has neither
-            request |= {
-                "HealthCheckPath": health.take("path", "/"),
-                "Matcher": {"HttpCode": health.take("matcher", "200")},
-            }
+    request |= health_check(inputs)
     arn = elbv2.create_target_group(**request)["TargetGroups"][0]["TargetGroupArn"]
+    set_group_attributes(elbv2, arn, inputs)
+    return Created(arn, {"arn": arn, "arnSuffix": arn.rpartition(":")[2], "name": request["Name"]})
+
+
+def health_check(inputs: Inputs) -> dict[str, Any]:
+    """The fields of a health check, with ELB's defaults; empty where none is given."""
+    health = inputs.nested("healthCheck")
+    if health is None:
+        return {}
+    protocol = health.take("protocol", "HTTP")
+    # TCP has neither path nor matcher.
+    by_http = (
+        {}
+        if protocol == "TCP"
+        else {"HealthCheckPath": health.take("path", "/"), "Matcher": {"HttpCode": health.take("matcher", "200")}}
+    )
+    return {
+        **by_http,
+        "HealthCheckEnabled": health.take("enabled", True),
+        "HealthCheckProtocol": protocol,
+        "HealthCheckPort": health.take("port", "traffic-port"),
+        "HealthCheckIntervalSeconds": health.take("interval", 30),
+        "HealthCheckTimeoutSeconds": health.take("timeout", 5),
+        "HealthyThresholdCount": health.take("healthyThreshold", 3),
+        "UnhealthyThresholdCount": health.take("unhealthyThreshold", 3),
+    }
+
+
+def set_group_attributes(elbv2: Any, arn: str, inputs: Inputs) -> None:
+    """`ModifyTargetGroupAttributes` with what is given."""
     elbv2.modify_target_group_attributes(
         TargetGroupArn=arn,
         Attributes=_attributes(
@@ -86,34 +109,45 @@ def target_group(account: Account, inputs: Inputs) -> Created:
             }
         ),
     )
-    return Created(arn, {"arn": arn, "arnSuffix": arn.rpartition(":")[2], "name": request["Name"]})
 
 
-@creates("aws:lb/listener:Listener")
+@creates("aws:lb/listener:Listener", fixed=("loadBalancerArn",))
 def listener(account: Account, inputs: Inputs) -> Created:
     """`CreateListener`."""
     elbv2 = account.client("elbv2", inputs.region)
+    arn = elbv2.create_listener(
+        **listener_request(inputs), LoadBalancerArn=inputs.take("loadBalancerArn"), **_tags(inputs)
+    )["Listeners"][0]["ListenerArn"]
+    set_listener_attributes(elbv2, arn, inputs)
+    return Created(arn, {"arn": arn})
+
+
+def listener_request(inputs: Inputs) -> dict[str, Any]:
+    """What `CreateListener` and `ModifyListener` take alike; a TCP listener has neither certificate nor policies."""
     certificate, alpn = inputs.take("certificateArn"), inputs.take("alpnPolicy")
     request = {
-        "LoadBalancerArn": inputs.take("loadBalancerArn"),
         "Port": inputs.take("port"),
         "Protocol": inputs.take("protocol"),
         "SslPolicy": inputs.take("sslPolicy"),
         "Certificates": [{"CertificateArn": certificate}] if certificate else None,
         "AlpnPolicy": [alpn] if alpn else None,
-        "DefaultActions": _actions(inputs, "defaultActions"),
+        "DefaultActions": actions(inputs, "defaultActions"),
     }
-    arn = elbv2.create_listener(
-        **{name: value for name, value in request.items() if value is not None}, **_tags(inputs)
-    )["Listeners"][0]["ListenerArn"]
+    return {name: value for name, value in request.items() if value is not None}
+
+
+def set_listener_attributes(elbv2: Any, arn: str, inputs: Inputs) -> None:
+    """`ModifyListenerAttributes`, where one is given."""
     if idle := inputs.take("tcpIdleTimeoutSeconds"):
         elbv2.modify_listener_attributes(
             ListenerArn=arn, Attributes=_attributes({"tcp.idle_timeout.seconds": int(idle)})
         )
-    return Created(arn, {"arn": arn})
 
 
-@creates("aws:lb/targetGroupAttachment:TargetGroupAttachment")
+@creates(
+    "aws:lb/targetGroupAttachment:TargetGroupAttachment",
+    fixed=("targetGroupArn", "targetId", "port", "availabilityZone"),
+)
 def target_group_attachment(account: Account, inputs: Inputs) -> Created:
     """`RegisterTargets` of one target."""
     group, target = inputs.take("targetGroupArn"), {"Id": inputs.take("targetId"), "Port": int(inputs.take("port"))}
@@ -121,30 +155,30 @@ def target_group_attachment(account: Account, inputs: Inputs) -> Created:
     return Created(f"{group}-{target['Id']}")
 
 
-@creates("aws:lb/listenerRule:ListenerRule")
+@creates("aws:lb/listenerRule:ListenerRule", fixed=("listenerArn",))
 def listener_rule(account: Account, inputs: Inputs) -> Created:
     """`CreateRule`."""
     elbv2 = account.client("elbv2", inputs.region)
-    conditions = []
-    for condition in inputs.each("conditions"):
-        if header := condition.nested("httpHeader"):
-            conditions.append(
-                {
-                    "Field": "http-header",
-                    "HttpHeaderConfig": {
-                        "HttpHeaderName": header.take("httpHeaderName"),
-                        "Values": header.take("values"),
-                    },
-                }
-            )
     arn = elbv2.create_rule(
         ListenerArn=inputs.take("listenerArn"),
         Priority=inputs.take("priority"),
-        Conditions=conditions,
-        Actions=_actions(inputs, "actions"),
+        Conditions=conditions(inputs),
+        Actions=actions(inputs, "actions"),
         **_tags(inputs),
     )["Rules"][0]["RuleArn"]
     return Created(arn, {"arn": arn})
+
+
+def conditions(inputs: Inputs) -> list[dict[str, Any]]:
+    """Which requests a rule takes."""
+    return [
+        {
+            "Field": "http-header",
+            "HttpHeaderConfig": {"HttpHeaderName": header.take("httpHeaderName"), "Values": header.take("values")},
+        }
+        for condition in inputs.each("conditions")
+        if (header := condition.nested("httpHeader"))
+    ]
 
 
 def _target_group_name(inputs: Inputs) -> str:
@@ -152,12 +186,13 @@ def _target_group_name(inputs: Inputs) -> str:
     if prefix is None:
         return inputs.autoname("name", max_length=32)
     # The provider adds 26 digits to a prefix; here they follow from the resource's name, so that each run is the same.
-    digits = int(hashlib.sha256(inputs.name.encode()).hexdigest(), 16) % 10**26
+    digits = int(hashlib.sha256(f"{inputs.name}{inputs.known.get(REPLACING, '')}".encode()).hexdigest(), 16) % 10**26
     return f"{prefix}{digits:026}"
 
 
-def _actions(inputs: Inputs, name: str) -> list[dict[str, Any]]:
-    actions = []
+def actions(inputs: Inputs, name: str) -> list[dict[str, Any]]:
+    """What becomes of a request, without the tokens' check that moto refuses."""
+    sent = []
     for action in inputs.each(name):
         kind = action.take("type")
         if kind == "jwt-validation":
@@ -175,8 +210,8 @@ def _actions(inputs: Inputs, name: str) -> list[dict[str, Any]]:
                 for group in forward.each("targetGroups")
             ]
             made["ForwardConfig"] = {"TargetGroups": groups}
-        actions.append(made)
-    return actions
+        sent.append(made)
+    return sent
 
 
 def _tags(inputs: Inputs) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from ferry.rehearsal.handlers import Account, Created, Inputs, creates
+from ferry.rehearsal.handlers import Absent, Account, Created, Inputs, State, creates, deleted_by, reads, updates
 
 
-@creates("aws:cloudwatch/logGroup:LogGroup")
+@creates("aws:cloudwatch/logGroup:LogGroup", fixed=("name", "namePrefix", "logGroupClass"))
 def log_group(account: Account, inputs: Inputs) -> Created:
     """A log group; its retention is set in a second call."""
     region = inputs.region
@@ -21,3 +22,33 @@ def log_group(account: Account, inputs: Inputs) -> Created:
         logs.put_retention_policy(logGroupName=name, retentionInDays=int(days))
     arn = f"arn:{account.partition}:logs:{region or account.region}:{account.account_id}:log-group:{name}"
     return Created(name, {"arn": arn, "name": name})
+
+
+@updates("aws:cloudwatch/logGroup:LogGroup", "retentionInDays")
+def log_group_changed(account: Account, old: State, new: Inputs) -> Mapping[str, Any]:
+    """`PutRetentionPolicy`, or `DeleteRetentionPolicy` for ever."""
+    logs = account.client("logs", old.region)
+    if days := new.take("retentionInDays"):
+        logs.put_retention_policy(logGroupName=old.id, retentionInDays=int(days))
+    else:
+        logs.delete_retention_policy(logGroupName=old.id)
+    return {}
+
+
+@reads("aws:cloudwatch/logGroup:LogGroup")
+def read_log_group(account: Account, state: State) -> Mapping[str, Any]:
+    """`DescribeLogGroups` by prefix, and the one of exactly this name."""
+    logs = account.client("logs", state.region)
+    groups = logs.describe_log_groups(logGroupNamePrefix=state.id)["logGroups"]
+    found = next((group for group in groups if group["logGroupName"] == state.id), None)
+    if found is None:
+        raise Absent
+    return {
+        "name": state.id,
+        "retentionInDays": found.get("retentionInDays"),
+        "kmsKeyId": found.get("kmsKeyId"),
+        "tags": logs.list_tags_log_group(logGroupName=state.id)["tags"],
+    }
+
+
+deleted_by("aws:cloudwatch/logGroup:LogGroup", "logs", "delete_log_group", logGroupName="id")

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from ferry.rehearsal.handlers import Account, Created, Inputs, creates
+from ferry.rehearsal.handlers import (
+    Absent,
+    Account,
+    Created,
+    Inputs,
+    State,
+    creates,
+    deleted_by,
+    deletes,
+    reads,
+    updates,
+)
+from ferry.rehearsal.handlers.tagging import as_map
+
+ZONE = "aws:route53/zone:Zone"
+RECORD = "aws:route53/record:Record"
 
 
-@creates("aws:route53/zone:Zone")
+@creates(ZONE, fixed=("name", "delegationSetId"))
 def zone(account: Account, inputs: Inputs) -> Created:
     """`CreateHostedZone` of a private zone, for the VPC that it is made for."""
     route53, name = account.client("route53"), inputs.take("name")
@@ -23,11 +39,83 @@ def zone(account: Account, inputs: Inputs) -> Created:
     return Created(id_, {"arn": f"arn:{account.partition}:route53:::hostedzone/{id_}", "zoneId": id_})
 
 
-@creates("aws:route53/record:Record")
+@updates(ZONE, "comment", "vpcs")
+def zone_changed(account: Account, old: State, new: Inputs) -> Mapping[str, Any]:
+    """The comment, then the VPCs: onto the new one first, since a private zone has to have one."""
+    route53 = account.client("route53")
+    route53.update_hosted_zone_comment(Id=old.id, Comment=new.take("comment", ""))
+    had, wanted = (
+        {one["vpcId"]: one.get("vpcRegion") or account.region for one in given.get("vpcs") or []}
+        for given in (old.inputs, new.properties)
+    )
+    for id_ in wanted.keys() - had.keys():
+        route53.associate_vpc_with_hosted_zone(HostedZoneId=old.id, VPC={"VPCRegion": wanted[id_], "VPCId": id_})
+    for id_ in had.keys() - wanted.keys():
+        route53.disassociate_vpc_from_hosted_zone(HostedZoneId=old.id, VPC={"VPCRegion": had[id_], "VPCId": id_})
+    return {}
+
+
+@reads(ZONE)
+def read_zone(account: Account, state: State) -> Mapping[str, Any]:
+    """The zone, the VPCs that see it, and its tags."""
+    route53 = account.client("route53")
+    found = route53.get_hosted_zone(Id=state.id)
+    tags = route53.list_tags_for_resource(ResourceType="hostedzone", ResourceId=state.id)
+    return {
+        "name": found["HostedZone"]["Name"].rstrip("."),
+        "comment": found["HostedZone"]["Config"].get("Comment"),
+        "vpcs": [{"vpcId": one["VPCId"], "vpcRegion": one["VPCRegion"]} for one in found.get("VPCs", [])],
+        "tags": as_map(tags["ResourceTagSet"]["Tags"]),
+    }
+
+
+deleted_by(ZONE, "route53", "delete_hosted_zone", Id="id")
+
+
+@creates(RECORD, fixed=("zoneId", "name"))
 def record(account: Account, inputs: Inputs) -> Created:
     """`ChangeResourceRecordSets`, which creates one."""
-    zone_id, name, kind = inputs.take("zoneId"), inputs.take("name"), inputs.take("type")
-    made: dict[str, Any] = {"Name": name, "Type": kind}
+    zone_id, made = inputs.take("zoneId"), _record_set(inputs)
+    _change(account, zone_id, "CREATE", made)
+    parts = [zone_id, made["Name"], made["Type"], made.get("SetIdentifier")]
+    return Created("_".join(filter(None, parts)), {"fqdn": made["Name"]})
+
+
+@updates(RECORD, "records", "ttl", "aliases", "weightedRoutingPolicies")
+def record_changed(account: Account, old: State, new: Inputs) -> Mapping[str, Any]:
+    """`ChangeResourceRecordSets`, which puts it in the place of the one of its name, type and identifier."""
+    _change(account, new.take("zoneId"), "UPSERT", _record_set(new))
+    return {}
+
+
+@reads(RECORD)
+def read_record(account: Account, state: State) -> Mapping[str, Any]:
+    """What is answered to the record's name, type and identifier."""
+    found = _found(account, state)
+    alias, weight = found.get("AliasTarget"), found.get("Weight")
+    return {
+        "ttl": found.get("TTL"),
+        "records": [one["Value"] for one in found.get("ResourceRecords", [])] or None,
+        "aliases": alias
+        and [
+            {
+                "name": alias["DNSName"].rstrip("."),
+                "zoneId": alias["HostedZoneId"],
+                "evaluateTargetHealth": alias["EvaluateTargetHealth"],
+            }
+        ],
+        "weightedRoutingPolicies": None if weight is None else [{"weight": weight}],
+    }
+
+
+@deletes(RECORD)
+def delete_record(account: Account, state: State) -> None:
+    """`ChangeResourceRecordSets`, which takes away only what is named with all that it holds."""
+    _change(account, state.get("zoneId"), "DELETE", _found(account, state))
+
+
+def _record_set(inputs: Inputs) -> dict[str, Any]:
+    made: dict[str, Any] = {"Name": inputs.take("name"), "Type": inputs.take("type")}
     if identifier := inputs.take("setIdentifier"):
         made["SetIdentifier"] = identifier
     for policy in inputs.each("weightedRoutingPolicies"):
@@ -40,7 +128,22 @@ def record(account: Account, inputs: Inputs) -> Created:
             "HostedZoneId": alias.take("zoneId"),
             "EvaluateTargetHealth": alias.take("evaluateTargetHealth"),
         }
+    return made
+
+
+def _change(account: Account, zone_id: str, action: str, record_set: Mapping[str, Any]) -> None:
     account.client("route53").change_resource_record_sets(
-        HostedZoneId=zone_id, ChangeBatch={"Changes": [{"Action": "CREATE", "ResourceRecordSet": made}]}
+        HostedZoneId=zone_id, ChangeBatch={"Changes": [{"Action": action, "ResourceRecordSet": record_set}]}
     )
-    return Created("_".join(filter(None, [zone_id, name, kind, identifier])), {"fqdn": name})
+
+
+def _found(account: Account, state: State) -> Mapping[str, Any]:
+    name, kind, identifier = state.get("name"), state.get("type"), state.get("setIdentifier")
+    answer = account.client("route53").list_resource_record_sets(
+        HostedZoneId=state.get("zoneId"), StartRecordName=name, StartRecordType=kind
+    )
+    for one in answer["ResourceRecordSets"]:
+        if (one["Name"].rstrip("."), one["Type"], one.get("SetIdentifier")) == (name.rstrip("."), kind, identifier):
+            found: Mapping[str, Any] = one
+            return found
+    raise Absent

@@ -10,8 +10,11 @@ import pulumi
 
 from ferry.rehearsal.handlers import Account, Created, Inputs, creates
 
+BUCKET = "aws:s3/bucket:Bucket"
+OBJECT = "aws:s3/bucketObjectv2:BucketObjectv2"
 
-@creates("aws:s3/bucket:Bucket")
+
+@creates(BUCKET, fixed=("bucket", "bucketPrefix", "objectLockEnabled"))
 def bucket(account: Account, inputs: Inputs) -> Created:
     """A bucket in its region; all of its settings but Object Lock are resources of their own."""
     region = inputs.region or account.region
@@ -37,7 +40,7 @@ def bucket(account: Account, inputs: Inputs) -> Created:
     )
 
 
-@creates("aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock")
+@creates("aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", fixed=("bucket",), again=True)
 def public_access_block(account: Account, inputs: Inputs) -> Created:
     """What of public access is blocked."""
     name = inputs.take("bucket")
@@ -53,7 +56,7 @@ def public_access_block(account: Account, inputs: Inputs) -> Created:
     return Created(name)
 
 
-@creates("aws:s3/bucketPolicy:BucketPolicy")
+@creates("aws:s3/bucketPolicy:BucketPolicy", fixed=("bucket",), again=True)
 def bucket_policy(account: Account, inputs: Inputs) -> Created:
     """The bucket's policy. Its conditions are evaluated by the rehearsal itself."""
     name = inputs.take("bucket")
@@ -61,7 +64,11 @@ def bucket_policy(account: Account, inputs: Inputs) -> Created:
     return Created(name)
 
 
-@creates("aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration")
+@creates(
+    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
+    fixed=("bucket",),
+    again=True,
+)
 def encryption(account: Account, inputs: Inputs) -> Created:
     """How objects are encrypted when the request does not say."""
     name = inputs.take("bucket")
@@ -79,7 +86,7 @@ def encryption(account: Account, inputs: Inputs) -> Created:
     return Created(name)
 
 
-@creates("aws:s3/bucketVersioning:BucketVersioning")
+@creates("aws:s3/bucketVersioning:BucketVersioning", fixed=("bucket",), again=True)
 def versioning(account: Account, inputs: Inputs) -> Created:
     """Whether old versions are kept."""
     name, configuration = inputs.take("bucket"), inputs.nested("versioningConfiguration")
@@ -89,7 +96,11 @@ def versioning(account: Account, inputs: Inputs) -> Created:
     return Created(name)
 
 
-@creates("aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration")
+@creates(
+    "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration",
+    fixed=("bucket", "objectLockEnabled"),
+    again=True,
+)
 def object_lock(account: Account, inputs: Inputs) -> Created:
     """How long what is put into a locked bucket stays."""
     name = inputs.take("bucket")
@@ -101,7 +112,7 @@ def object_lock(account: Account, inputs: Inputs) -> Created:
     return Created(name)
 
 
-@creates("aws:s3/bucketLogging:BucketLogging")
+@creates("aws:s3/bucketLogging:BucketLogging", fixed=("bucket",), again=True)
 def logging(account: Account, inputs: Inputs) -> Created:
     """Where access logs go. moto delivers none, but refuses a target whose policy does not let S3 deliver."""
     name = inputs.take("bucket")
@@ -118,7 +129,7 @@ def logging(account: Account, inputs: Inputs) -> Created:
     return Created(name)
 
 
-@creates("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration")
+@creates("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", fixed=("bucket",), again=True)
 def lifecycle(account: Account, inputs: Inputs) -> Created:
     """What becomes of objects with time. moto keeps the rules; no object ever moves in the embedded account."""
     name = inputs.take("bucket")
@@ -156,7 +167,7 @@ def _lifecycle_rule(rule: Inputs) -> dict[str, Any]:
     return sent
 
 
-@creates("aws:s3/bucketReplicationConfig:BucketReplicationConfig")
+@creates("aws:s3/bucketReplicationConfig:BucketReplicationConfig", fixed=("bucket",), again=True)
 def replication(account: Account, inputs: Inputs) -> Created:
     """Which objects go to which other bucket."""
     name, rules = inputs.take("bucket"), []
@@ -182,7 +193,7 @@ def replication(account: Account, inputs: Inputs) -> Created:
     return Created(name)
 
 
-@creates("aws:s3/bucketObjectv2:BucketObjectv2")
+@creates(OBJECT, fixed=("bucket", "key"), again=True, moves=("etag", "versionId"))
 def put_object(account: Account, inputs: Inputs) -> Created:
     """An object from a file of the project."""
     name, key, source = inputs.take("bucket"), inputs.take("key"), inputs.take("source")

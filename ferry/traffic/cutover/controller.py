@@ -24,7 +24,6 @@ from ferry.traffic.cutover.state import GOING_HOME, HOME, Division, Holder, Orde
 from ferry.traffic.cutover.warmth import Warmth
 from ferry.traffic.cutover.watch import Judged, Watch
 from ferry.traffic.cutover.weights import Weights
-from ferry.traffic.gate.gate import Gate
 from ferry.traffic.gate.policy import CanaryPolicy, Step
 
 LONGEST_TICK_SECONDS = 1.0
@@ -134,6 +133,7 @@ class Controller:
             policy=str(self.policy_file.resolve()),
             baseline=self.weights.baseline,
             candidate=self.weights.candidate,
+            listener=self.weights.listener_arn,
             generation=0,
             holder=Holder.this(self.verb),
             step=-1 if standing == HOME else self._step_at(standing),
@@ -212,6 +212,9 @@ class Controller:
 
     def _watching(self, state: State) -> tuple[Watch, float]:
         """A watch over a step, and how often it looks, in seconds."""
+        # Not above: statistics take a second to load, and a rollback must not wait for them.
+        from ferry.traffic.gate.gate import Gate
+
         index = self._step_at(state.intended)
         step = self.steps[index]
         started_s = self.clock() if state.entered_at is None else state.entered_at

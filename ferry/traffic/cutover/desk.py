@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ferry.errors import FerryError, GatewayError, TrafficError
 from ferry.traffic.cutover.controller import Controller, Told
-from ferry.traffic.cutover.observation import GatewayLogs
+from ferry.traffic.cutover.observation import GatewayLogs, Source
 from ferry.traffic.cutover.rollback import Rollback, roll_back
 from ferry.traffic.cutover.state import Alive, State, StateFile, Wanted
 from ferry.traffic.cutover.text import Status
 from ferry.traffic.cutover.warmth import Warmth, warmth_at_home
-from ferry.traffic.cutover.weights import GatewayWeights
+from ferry.traffic.cutover.weights import GatewayWeights, Weights
 from ferry.traffic.gate.policy import CanaryPolicy
 from ferry.traffic.gateway import Admin, GatewayFolder
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What moves traffic, what sees it, and whether it can come back."""
+
+    weights: Weights
+    source: Source
+    home: Callable[[], Warmth]
+
 
 AT_HOME = "local"
 """The cluster of the engine in the room."""
@@ -25,10 +37,20 @@ ABORT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
+class BehindListener:
+    """A load balancer's listener, and the clients that reach it."""
+
+    arn: str
+    elbv2: Any
+    cloudwatch: Any
+
+
+@dataclass(frozen=True)
 class Desk:
-    """One gateway."""
+    """One gateway; with a listener, the load balancer behind it, whose cutovers are remembered beside the gateway's."""
 
     folder: GatewayFolder
+    listener: BehindListener | None = None
 
     @property
     def admin(self) -> Admin:
@@ -38,12 +60,18 @@ class Desk:
     @property
     def states(self) -> StateFile:
         """Of its cutover."""
-        return StateFile(self.folder.state / "cutover.json", self.folder.state / "cutover-state.lock")
+        return StateFile(self.folder.state / f"{self._name}.json", self.folder.state / f"{self._name}-state.lock")
 
     @property
     def alive(self) -> Alive:
         """Held by a controller that runs."""
-        return Alive(self.folder.state / "controller.lock")
+        return Alive(self.folder.state / f"{self._name}-controller.lock")
+
+    @property
+    def _name(self) -> str:
+        if self.listener is None:
+            return "cutover"
+        return f"cutover-{hashlib.sha256(self.listener.arn.encode()).hexdigest()[:12]}"
 
     def controller(
         self,
@@ -56,17 +84,16 @@ class Desk:
         verb: str = "cutover start",
         told: Callable[[Told], None] = lambda told: None,
     ) -> Controller:
-        """A controller of this gateway. Raises InvalidField, UnreadableInput for the policy, GatewayError."""
-        admin = self.admin
-        weights = GatewayWeights(self.folder, admin, baseline, candidate)
+        """A controller. Raises InvalidField, UnreadableInput for the policy, TrafficError for names nobody has."""
+        side = self._side(baseline, candidate)
         return Controller(
             plan=plan_file,
             policy_file=policy_file,
             policy=CanaryPolicy.load(policy_file),
             states=self.states,
-            weights=weights,
-            source=GatewayLogs(self.folder, admin, baseline, candidate),
-            home=lambda: warmth_at_home(self.folder, admin, baseline),
+            weights=side.weights,
+            source=side.source,
+            home=side.home,
             forced=forced,
             verb=verb,
             told=told,
@@ -78,6 +105,8 @@ class Desk:
         Raises TrafficError for a damaged state, GatewayError for routes that cannot be read.
         """
         state = self.states.load()
+        if self.listener is not None:
+            return self._listener_status(self.listener, state)
         routes = self.folder.read_routes()
         candidate = "cloud" if state is None else state.candidate
         try:
@@ -92,10 +121,26 @@ class Desk:
             candidate_percent=routes.weights.get(candidate, 0),
             mirrored_percent=routes.mirror.percent if routes.mirror else 0,
             envoy=envoy,
-            reason="" if state is None or state.ended or state.entered_at is None else self._gate_says(state),
+            reason=self._gate_says(state),
         )
 
-    def _gate_says(self, state: State) -> str:
+    def _listener_status(self, listener: BehindListener, state: State | None) -> Status:
+        if state is None:
+            raise TrafficError(f"{listener.arn}: no cutover was started here")
+        standing = self._side(state.baseline, state.candidate).weights.standing(state.generation)
+        return Status(
+            state=state,
+            controller_alive=self.alive.held_by_somebody(),
+            candidate=state.candidate,
+            candidate_percent=standing.division.candidate,
+            mirrored_percent=0,
+            envoy="not asked, these are a listener's weights",
+            reason=self._gate_says(state),
+        )
+
+    def _gate_says(self, state: State | None) -> str:
+        if state is None or state.ended or state.entered_at is None:
+            return ""
         try:
             controller = self.controller(
                 Path(state.plan), Path(state.policy), baseline=state.baseline, candidate=state.candidate
@@ -127,24 +172,33 @@ class Desk:
         return self.states.order(wanted, by), self.alive.held_by_somebody()
 
     def _roll_back(self, baseline: str, *, force: bool, why: str, aborts: bool) -> Rollback:
-        admin = self.admin
-        candidate = self._candidate(baseline)
-        weights = GatewayWeights(self.folder, admin, baseline, candidate)
-        logs = GatewayLogs(self.folder, admin, baseline, candidate)
-
-        def home() -> Warmth:
-            return warmth_at_home(self.folder, admin, baseline)
-
+        side = self._side(baseline, self._candidate(baseline))
         return roll_back(
             self.states,
-            weights,
-            home=home,
-            candidate_is_down=logs.candidate_is_down,
+            side.weights,
+            home=side.home,
+            candidate_is_down=side.source.candidate_is_down,
             force=force,
             why=why,
             phase="aborted" if aborts else "rolled back",
             verb="cutover abort" if aborts else "rollback",
         )
+
+    def _side(self, baseline: str, candidate: str) -> _Side:
+        if self.listener is None:
+            admin = self.admin
+            return _Side(
+                GatewayWeights(self.folder, admin, baseline, candidate),
+                GatewayLogs(self.folder, admin, baseline, candidate),
+                lambda: warmth_at_home(self.folder, admin, baseline),
+            )
+        # Not above: a rollback at home must not wait for, nor need, what speaks to AWS.
+        from ferry.traffic.cutover.cloudwatch import ListenerLogs
+        from ferry.traffic.cutover.load_balancer import ListenerWeights
+
+        found = ListenerWeights.find(self.listener.elbv2, self.listener.arn, baseline, candidate)
+        log = self.folder.access_log if self.folder.access_log.exists() else None
+        return _Side(found, ListenerLogs(found, self.listener.cloudwatch, log), found.warmth)
 
     def _candidate(self, baseline: str) -> str:
         """The other side: the cutover's, or the one that has most of the traffic."""
@@ -152,6 +206,8 @@ class Desk:
             state = self.states.load()
         except TrafficError:
             state = None
+        if self.listener is not None:
+            return "" if state is None else state.candidate
         others = [name for name in self.folder.clusters() if name != baseline]
         if state is not None and state.candidate in others:
             return state.candidate

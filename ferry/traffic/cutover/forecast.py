@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ferry.artefacts import Figure, Plan, measured, unknown
-from ferry.traffic.gate.gate import Gate
 from ferry.traffic.gate.policy import CanaryPolicy, Step
 from ferry.traffic.requests import Offset, read
 
@@ -52,6 +51,8 @@ class Forecast:
 
 def forecast(policy: CanaryPolicy, steps: Sequence[Step], rate: Figure) -> Forecast:
     """What the gate requires of each step. `rate` is of all requests, per second."""
+    from ferry.traffic.gate.gate import Gate  # loads the gate's statistics, which nothing else here needs
+
     found = []
     for step in steps:
         required = Gate(policy, step).required()

@@ -114,7 +114,7 @@ class GatewayLogs:
 
     def marks(self) -> Mapping[str, Mark]:
         """The ends of both logs."""
-        return {path.name: _end(path) for path in self._logs()}
+        return {path.name: end_of(path) for path in self._logs()}
 
     def begin(self, marks: Mapping[str, Mark], *, mirrored: bool) -> None:
         """Read from there on. Lines that are there already are counted by nobody: the counters are of now."""
@@ -166,7 +166,8 @@ class GatewayLogs:
         return reading
 
 
-def _end(path: Path) -> Mark:
+def end_of(path: Path) -> Mark:
+    """How far a log goes."""
     try:
         found = path.stat()
     except FileNotFoundError:

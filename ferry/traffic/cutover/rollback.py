@@ -122,6 +122,7 @@ def _intention(weights: Weights, found: State | None, before: Division, **known:
         policy="",
         baseline=weights.baseline,
         candidate=weights.candidate,
+        listener=weights.listener_arn,
         step=-1,
         **going,
     )

@@ -104,6 +104,7 @@ class State(Frozen):
     forced: bool = False
     baseline: str = Field(description="cluster, or target group")
     candidate: str
+    listener: str | None = Field(default=None, description="of a load balancer; None: the gateway's routes")
     generation: int
     holder: Holder
     phase: Phase = "running"

@@ -18,6 +18,11 @@ LAST_STEP = (
     "`ferry rollback` is the way back from here."
 )
 
+PROMOTED = (
+    "The listener's weights are not what the stack file says: write them to the weights of ferry:model_versions, or "
+    "the next `pulumi up` undoes this."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
@@ -66,7 +71,8 @@ def describe_status(now: Status) -> str:
 def describe_end(state: State) -> str:
     """What became of a cutover."""
     if state.phase == "done":
-        return f"done: 100 % to {state.candidate}{_because(state.why)}\n{LAST_STEP.format(candidate=state.candidate)}"
+        last = LAST_STEP if state.listener is None else PROMOTED
+        return f"done: 100 % to {state.candidate}{_because(state.why)}\n{last.format(candidate=state.candidate)}"
     return f"{state.phase}: all traffic is at {state.baseline}{_because(state.why)}"
 
 
@@ -115,10 +121,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def figure(figures: Mapping[str, Any], name: str) -> str:
-    """A figure of the gate for a table, or a dash."""
+def figure(figures: Mapping[str, Any], name: str, unit: str = "") -> str:
+    """A figure of the gate with the unit that another figure names, for a table; or a dash."""
     value = figures.get(name)
-    return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    if value is None:
+        return "–"
+    return f"{value:.4g} {figures.get(unit, '')}".rstrip() if isinstance(value, float) else f"{value:,}"
 
 
 def _because(reason: str) -> str:

@@ -64,7 +64,7 @@ class Engine:
             if status != 200 or not (isinstance(answer, dict) and answer.get("choices")):
                 return Warmth("cold", f"{where} generates no token (status {status} of /v1/completions)")
         except TimeoutError:
-            return Warmth("cold", f"{where} did not answer in time ({self.token_seconds:.0f} s for one token)")
+            return Warmth("cold", f"{where} did not answer in time ({self.token_seconds:g} s for one token)")
         except (OSError, http.client.HTTPException) as error:
             return Warmth("cold", f"{where} does not answer: {error or type(error).__name__}")
         return Warmth("warm", f"{where} is healthy and generated a token of {model}")

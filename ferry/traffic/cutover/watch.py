@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ferry.traffic.cutover.observation import Seen, Source
 from ferry.traffic.cutover.state import Order, State
 from ferry.traffic.cutover.warmth import Warmth
 from ferry.traffic.gate.decision import Decision
-from ferry.traffic.gate.gate import Gate
+
+if TYPE_CHECKING:
+    from ferry.traffic.gate.gate import Gate
 
 TICKS_BETWEEN_WARMTHS = 5
 

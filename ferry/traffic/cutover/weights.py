@@ -40,6 +40,10 @@ class Weights(Protocol):
         """Where it goes."""
 
     @property
+    def listener_arn(self) -> str | None:
+        """Of a load balancer; None: these are the gateway's."""
+
+    @property
     def can_mirror(self) -> bool:
         """Whether a shadow step is possible."""
 
@@ -66,6 +70,7 @@ class GatewayWeights:
     baseline: str = "local"
     candidate: str = "cloud"
     can_mirror: bool = True
+    listener_arn: None = None
     apply_seconds: float = APPLY_SECONDS
 
     def __post_init__(self) -> None:

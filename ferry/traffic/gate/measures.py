@@ -6,20 +6,21 @@ or another side had to answer), else it was *truncated*. Answers of 4xx are neit
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ferry.traffic.gate.statistics import Floats
+from ferry.traffic.gate.statistics import Floats, Positions
 from ferry.traffic.gateway.routes import FAIL_OVER
 from ferry.traffic.requests import Request
 
-COLUMNS = (
+MEASURES = (
     "errors", "truncated", "hangs", "abandoned",
     "ttft", "tpot", "tpot_bytes", "token_time", "token_time_bytes",
 )  # fmt: skip
-"""Failures are 0 or 1. Times are in ms, NaN where there is none:
+"""A failure is 1 where there is one. Times are in ms:
 
 ttft              to the first byte of a streamed answer
 tpot              (duration - ttft) / (tokens - 1) of a streamed answer; tpot_bytes: / bytes
@@ -28,25 +29,85 @@ token_time        duration / tokens of an answer that is not streamed, as vLLM's
 """
 CLIENT_LEFT = {"DC", "DR"}
 """Envoy's response flags for a client that ended the connection or the stream."""
-_NO_TIMES = (math.nan,) * 5
 
 
-def column(name: str) -> int:
-    """Where a measure stands."""
-    return COLUMNS.index(name)
+@dataclass(frozen=True)
+class Known:
+    """A measure of the requests that have it."""
+
+    at: Positions
+    """Which requests, rising."""
+    values: Floats
 
 
-def measure(requests: Sequence[Request], hang_ms: float) -> Floats:
-    """One row a request, with COLUMNS."""
-    rows = np.full((len(requests), len(COLUMNS)), math.nan)
-    rows[:, :4] = 0.0
-    for row, request in zip(rows, requests, strict=True):
+@dataclass(frozen=True)
+class Measured:
+    """Requests of one side in the order in which they ended: when, and what is known of each of MEASURES."""
+
+    ends_s: Floats
+    measures: Mapping[str, Known]
+
+    def __len__(self) -> int:
+        return len(self.ends_s)
+
+    def part(self, start: int, stop: int) -> Measured:
+        """The requests from `start` to before `stop`."""
+        found = {}
+        for name, known in self.measures.items():
+            low, high = known.at.searchsorted(start) if start else 0, known.at.searchsorted(stop)
+            found[name] = Known(known.at[low:high] - start if start else known.at[:high], known.values[low:high])
+        return Measured(self.ends_s[start:stop], found)
+
+    def followed_by(self, later: Measured) -> Measured:
+        """Both, one after the other."""
+        if not len(self) or not len(later):
+            return later if len(later) else self
+        return Measured(
+            np.concatenate([self.ends_s, later.ends_s]),
+            {
+                name: Known(
+                    np.concatenate([known.at, later.measures[name].at + len(self)]),
+                    np.concatenate([known.values, later.measures[name].values]),
+                )
+                for name, known in self.measures.items()
+            },
+        )
+
+    def count(self, name: str) -> int:
+        """Requests that have this measure."""
+        return len(self.measures[name].at)
+
+    def values(self, name: str) -> Floats:
+        """Of the requests that have it."""
+        return self.measures[name].values
+
+    def have(self, names: Sequence[str]) -> NDArray[np.bool_]:
+        """Which requests have any of these."""
+        found = np.zeros(len(self), dtype=np.bool_)
+        for name in names:
+            found[self.measures[name].at] = True
+        return found
+
+
+def measure(requests: Sequence[Request], hang_ms: float) -> Measured:
+    """What the gate takes from requests."""
+    ordered = sorted(requests, key=lambda one: one.end_s)
+    found: dict[str, list[tuple[int, float]]] = {name: [] for name in MEASURES}
+    for at, request in enumerate(ordered):
         failure = _failure(request, hang_ms)
         if failure is not None:
-            row[column(failure)] = 1.0
+            found[failure].append((at, 1.0))
         elif request.status is not None and request.status < 400:
-            row[4:] = _times(request)
-    return rows
+            for name, value in _times(request):
+                found[name].append((at, value))
+    known = {
+        name: Known(np.array([at for at, _ in pairs], np.int64), np.array([value for _, value in pairs], np.float64))
+        for name, pairs in found.items()
+    }
+    return Measured(np.array([request.end_s for request in ordered], np.float64), known)
+
+
+NOTHING = measure((), 0.0)
 
 
 def failed_over(request: Request) -> bool:
@@ -68,17 +129,17 @@ def _failure(request: Request, hang_ms: float) -> str | None:
     return None
 
 
-def _times(request: Request) -> tuple[float, ...]:
-    first, tokens, size = request.first_byte_ms, request.completion_tokens or 0, request.bytes_sent
-    if not request.streamed:
-        whole = request.duration_ms
-        return (*_NO_TIMES[:3], whole / tokens if tokens else math.nan, whole / size if size else math.nan)
-    if first is None:
-        return _NO_TIMES
-    after = max(0.0, request.duration_ms - first)
-    return (
-        first,
-        after / (tokens - 1) if tokens > 1 else math.nan,
-        after / size if size else math.nan,
-        *_NO_TIMES[3:],
-    )
+def _times(request: Request) -> Iterator[tuple[str, float]]:
+    first, tokens, size = request.first_byte_ms, request.completion_tokens or 0, request.answer_bytes
+    if request.streamed and first is not None:
+        after = max(0.0, request.duration_ms - first)
+        yield "ttft", first
+        if tokens > 1:
+            yield "tpot", after / (tokens - 1)
+        if size:
+            yield "tpot_bytes", after / size
+    elif not request.streamed:
+        if tokens:
+            yield "token_time", request.duration_ms / tokens
+        if size:
+            yield "token_time_bytes", request.duration_ms / size

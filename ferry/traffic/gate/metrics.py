@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
-
-import numpy as np
 
 from ferry.traffic.gate import statistics
 from ferry.traffic.gate.decision import FigureValue
-from ferry.traffic.gate.measures import column
+from ferry.traffic.gate.measures import Measured
 from ferry.traffic.gate.policy import CanaryPolicy
 from ferry.traffic.gate.statistics import Floats
 
@@ -22,19 +21,22 @@ KNOWN_TOKENS = 0.9
 
 
 class Metric(Protocol):
-    """One test. `baseline` and `candidate` are rows of `measures.measure`."""
+    """One test."""
 
     @property
     def name(self) -> str:
         """As in the figures."""
 
-    def weigh(self, baseline: Floats, candidate: Floats) -> tuple[float, bool]:
-        """The p-value, and whether the difference is one that matters."""
+    def matters(self, baseline: Measured, candidate: Measured) -> bool:
+        """Whether the difference, as far as was seen, is a reason to roll back if it is no chance."""
 
-    def figures(self, baseline: Floats, candidate: Floats) -> dict[str, FigureValue]:
+    def p_value(self, baseline: Measured, candidate: Measured) -> float:
+        """The probability of such a difference or more, at most, where the candidate is no worse."""
+
+    def figures(self, baseline: Measured, candidate: Measured) -> dict[str, FigureValue]:
         """All that a person needs to check it."""
 
-    def sentence(self, baseline: Floats, candidate: Floats) -> str:
+    def sentence(self, baseline: Measured, candidate: Measured) -> str:
         """How the candidate compares."""
 
 
@@ -45,34 +47,58 @@ class Failures:
     name: str
     tolerated_excess: float
 
-    def weigh(self, baseline: Floats, candidate: Floats) -> tuple[float, bool]:
+    def matters(self, baseline: Measured, candidate: Measured) -> bool:
         """See Metric."""
-        bad, was = self._count(candidate), self._count(baseline)
-        p_value = statistics.fisher(bad, len(candidate), was, len(baseline))
-        excess = bad / max(1, len(candidate)) - was / max(1, len(baseline))
-        return p_value, excess > self.tolerated_excess
+        bad, was = candidate.count(self.name), baseline.count(self.name)
+        return bad / max(1, len(candidate)) - was / max(1, len(baseline)) > self.tolerated_excess
 
-    def figures(self, baseline: Floats, candidate: Floats) -> dict[str, FigureValue]:
+    def p_value(self, baseline: Measured, candidate: Measured) -> float:
         """See Metric."""
-        found: dict[str, FigureValue] = {f"{self.name}.p_value": self.weigh(baseline, candidate)[0]}
-        for side, rows in (("baseline", baseline), ("candidate", candidate)):
-            found |= rate_figures(f"{self.name}.{side}", self._count(rows), len(rows))
+        bad, was = candidate.count(self.name), baseline.count(self.name)
+        return statistics.fisher(bad, len(candidate), was, len(baseline))
+
+    def figures(self, baseline: Measured, candidate: Measured) -> dict[str, FigureValue]:
+        """See Metric."""
+        found: dict[str, FigureValue] = {f"{self.name}.p_value": self.p_value(baseline, candidate)}
+        for side, requests in (("baseline", baseline), ("candidate", candidate)):
+            found |= rate_figures(f"{self.name}.{side}", requests.count(self.name), len(requests))
         return found
 
-    def sentence(self, baseline: Floats, candidate: Floats) -> str:
+    def sentence(self, baseline: Measured, candidate: Measured) -> str:
         """See Metric."""
-        bad, was = self._count(candidate), self._count(baseline)
+        bad, was = candidate.count(self.name), baseline.count(self.name)
         return (
             f"{self.name} at {bad:,} of {len(candidate):,} requests of the candidate ({_share(bad, len(candidate))}) "
             f"against {was:,} of {len(baseline):,} of the baseline ({_share(was, len(baseline))})"
         )
 
-    def is_measured(self, baseline: Floats, candidate: Floats) -> bool:
-        """Of every request."""
-        return True
 
-    def _count(self, rows: Floats) -> int:
-        return int(rows[:, column(self.name)].sum())
+@dataclass(frozen=True)
+class Answers:
+    """Times of both sides in the same unit."""
+
+    baseline: Floats
+    candidate: Floats
+    unit: str
+
+    @cached_property
+    def rank(self) -> int:
+        """Of the baseline's P99, the largest being 1."""
+        return statistics.upper_rank(P99, len(self.baseline))
+
+    @cached_property
+    def limit(self) -> float:
+        """The baseline's P99."""
+        return statistics.largest(self.baseline, self.rank)
+
+    @property
+    def are_there(self) -> bool:
+        """On both sides."""
+        return len(self.baseline) > 0 and len(self.candidate) > 0
+
+    def above(self, times: float) -> int:
+        """Of the candidate's, those above so many times the baseline's P99."""
+        return int((self.candidate > times * self.limit).sum())
 
 
 @dataclass(frozen=True)
@@ -82,57 +108,51 @@ class SlowAnswers:
     name: str
     tolerated_ratio: float
 
-    def weigh(self, baseline: Floats, candidate: Floats) -> tuple[float, bool]:
-        """See Metric."""
-        was, now, _ = self.values(baseline, candidate)
-        if not len(was) or not len(now):
-            return 1.0, False
-        rank = statistics.upper_rank(P99, len(was))
-        limit = _largest(was, rank)
-        above = int((now > limit).sum())
-        mine = _largest(now, statistics.upper_rank(P99, len(now)))
-        return statistics.exceedance(above, len(now), rank, len(was)), mine > self.tolerated_ratio * limit
+    def matters(self, baseline: Measured, candidate: Measured) -> bool:
+        """See Metric. The candidate's P99 is above a limit where as many answers are as its rank says."""
+        found = self.answers(baseline, candidate)
+        return found.are_there and found.above(self.tolerated_ratio) >= statistics.upper_rank(P99, len(found.candidate))
 
-    def figures(self, baseline: Floats, candidate: Floats) -> dict[str, FigureValue]:
+    def p_value(self, baseline: Measured, candidate: Measured) -> float:
         """See Metric."""
-        was, now, unit = self.values(baseline, candidate)
+        found = self.answers(baseline, candidate)
+        if not found.are_there:
+            return 1.0
+        return statistics.exceedance(found.above(1.0), len(found.candidate), found.rank, len(found.baseline))
+
+    def figures(self, baseline: Measured, candidate: Measured) -> dict[str, FigureValue]:
+        """See Metric."""
+        answers = self.answers(baseline, candidate)
         found: dict[str, FigureValue] = {
-            f"{self.name}.p_value": self.weigh(baseline, candidate)[0],
-            f"{self.name}.unit": unit,
+            f"{self.name}.p_value": self.p_value(baseline, candidate),
+            f"{self.name}.unit": answers.unit,
+            **quantile_figures(f"{self.name}.baseline", answers.baseline),
+            **quantile_figures(f"{self.name}.candidate", answers.candidate),
         }
-        for side, values in (("baseline", was), ("candidate", now)):
-            found |= quantile_figures(f"{self.name}.{side}", values)
-        if len(was):
-            limit = _largest(was, statistics.upper_rank(P99, len(was)))
-            above = int((now > limit).sum())
-            found |= rate_figures(f"{self.name}.candidate_above_baseline_p99", above, len(now))
+        if answers.are_there:
+            found |= rate_figures(f"{self.name}.above_baseline_p99", answers.above(1.0), len(answers.candidate))
         return found
 
-    def sentence(self, baseline: Floats, candidate: Floats) -> str:
+    def sentence(self, baseline: Measured, candidate: Measured) -> str:
         """See Metric."""
-        was, now, unit = self.values(baseline, candidate)
-        mine = _largest(now, statistics.upper_rank(P99, len(now)))
-        limit = _largest(was, statistics.upper_rank(P99, len(was)))
-        above = int((now > limit).sum())
+        found = self.answers(baseline, candidate)
+        mine = statistics.largest(found.candidate, statistics.upper_rank(P99, len(found.candidate)))
+        above, of = found.above(1.0), len(found.candidate)
         return (
-            f"{self.name}: P99 of the candidate {mine:.3g} {unit} against {limit:.3g} of the baseline, which "
-            f"{above:,} of {len(now):,} answers ({_share(above, len(now))}) exceed"
+            f"{self.name}: P99 of the candidate {mine:.3g} {found.unit} against {found.limit:.3g} of the baseline, "
+            f"which {above:,} of {of:,} answers ({_share(above, of)}) exceed"
         )
 
-    def is_measured(self, baseline: Floats, candidate: Floats) -> bool:
-        """Whether both sides have any."""
-        was, now, _ = self.values(baseline, candidate)
-        return len(was) > 0 and len(now) > 0
-
-    def values(self, baseline: Floats, candidate: Floats) -> tuple[Floats, Floats, str]:
-        """Of both sides, in the same unit: by tokens where both know them, else by bytes."""
-        by_tokens = [_known(rows, self.name) for rows in (baseline, candidate)]
+    def answers(self, baseline: Measured, candidate: Measured) -> Answers:
+        """By tokens where both sides know them, else by bytes."""
+        by_bytes = f"{self.name}_bytes"
         if self.name == "ttft":
-            return by_tokens[0], by_tokens[1], "ms"
-        by_bytes = [_known(rows, f"{self.name}_bytes") for rows in (baseline, candidate)]
-        if all(len(known) >= KNOWN_TOKENS * len(all_) for known, all_ in zip(by_tokens, by_bytes, strict=True)):
-            return by_tokens[0], by_tokens[1], "ms a token"
-        return by_bytes[0], by_bytes[1], "ms a byte, since tokens are not known on both sides"
+            name, unit = self.name, "ms"
+        elif all(side.count(self.name) >= KNOWN_TOKENS * side.count(by_bytes) for side in (baseline, candidate)):
+            name, unit = self.name, "ms a token"
+        else:
+            name, unit = by_bytes, "ms a byte, since tokens are not known on both sides"
+        return Answers(baseline.values(name), candidate.values(name), unit)
 
 
 @dataclass(frozen=True)
@@ -142,18 +162,22 @@ class FailureLimit:
     limit: float
     name: str = "slo.error_rate"
 
-    def weigh(self, baseline: Floats, candidate: Floats) -> tuple[float, bool]:
+    def matters(self, baseline: Measured, candidate: Measured) -> bool:
         """See Metric."""
-        return statistics.binomial(self._count(candidate), len(candidate), self.limit), True
+        return self.is_exceeded(candidate)
 
-    def figures(self, baseline: Floats, candidate: Floats) -> dict[str, FigureValue]:
+    def p_value(self, baseline: Measured, candidate: Measured) -> float:
+        """See Metric."""
+        return statistics.binomial(self._count(candidate), len(candidate), self.limit)
+
+    def figures(self, baseline: Measured, candidate: Measured) -> dict[str, FigureValue]:
         """See Metric."""
         return {
             f"{self.name}.limit": self.limit,
-            f"{self.name}.p_value": self.weigh(baseline, candidate)[0],
+            f"{self.name}.p_value": self.p_value(baseline, candidate),
         } | rate_figures(f"{self.name}.candidate", self._count(candidate), len(candidate))
 
-    def sentence(self, baseline: Floats, candidate: Floats) -> str:
+    def sentence(self, baseline: Measured, candidate: Measured) -> str:
         """See Metric."""
         bad = self._count(candidate)
         return (
@@ -161,12 +185,12 @@ class FailureLimit:
             f"limit is {self.limit:.2%}"
         )
 
-    def is_exceeded(self, candidate: Floats) -> bool:
+    def is_exceeded(self, candidate: Measured) -> bool:
         """As far as was seen, however uncertain."""
         return self._count(candidate) > self.limit * len(candidate)
 
-    def _count(self, rows: Floats) -> int:
-        return int(rows[:, [column(name) for name in FAILURES]].sum())
+    def _count(self, requests: Measured) -> int:
+        return sum(requests.count(name) for name in FAILURES)
 
 
 @dataclass(frozen=True)
@@ -181,28 +205,32 @@ class P99Limit:
         """As in the figures."""
         return f"slo.{self.measure}_p99_ms"
 
-    def weigh(self, baseline: Floats, candidate: Floats) -> tuple[float, bool]:
+    def matters(self, baseline: Measured, candidate: Measured) -> bool:
         """See Metric."""
-        values = _known(candidate, self.measure)
-        return statistics.binomial(int((values > self.limit_ms).sum()), len(values), 1 - P99), True
+        return self.is_exceeded(candidate)
 
-    def figures(self, baseline: Floats, candidate: Floats) -> dict[str, FigureValue]:
+    def p_value(self, baseline: Measured, candidate: Measured) -> float:
+        """See Metric."""
+        values = candidate.values(self.measure)
+        return statistics.binomial(int((values > self.limit_ms).sum()), len(values), 1 - P99)
+
+    def figures(self, baseline: Measured, candidate: Measured) -> dict[str, FigureValue]:
         """See Metric."""
         return {
             f"{self.name}.limit": self.limit_ms,
-            f"{self.name}.p_value": self.weigh(baseline, candidate)[0],
-        } | quantile_figures(f"{self.name}.candidate", _known(candidate, self.measure))
+            f"{self.name}.p_value": self.p_value(baseline, candidate),
+        } | quantile_figures(f"{self.name}.candidate", candidate.values(self.measure))
 
-    def sentence(self, baseline: Floats, candidate: Floats) -> str:
+    def sentence(self, baseline: Measured, candidate: Measured) -> str:
         """See Metric."""
-        values = _known(candidate, self.measure)
-        mine = _largest(values, statistics.upper_rank(P99, len(values)))
+        values = candidate.values(self.measure)
+        mine = statistics.largest(values, statistics.upper_rank(P99, len(values)))
         return f"{self.measure}: P99 of the candidate {mine:.3g} ms, and the limit is {self.limit_ms:g} ms"
 
-    def is_exceeded(self, candidate: Floats) -> bool:
+    def is_exceeded(self, candidate: Measured) -> bool:
         """As far as was seen, however uncertain."""
-        values = _known(candidate, self.measure)
-        return len(values) > 0 and _largest(values, statistics.upper_rank(P99, len(values))) > self.limit_ms
+        values = candidate.values(self.measure)
+        return len(values) > 0 and statistics.largest(values, statistics.upper_rank(P99, len(values))) > self.limit_ms
 
 
 Limit = FailureLimit | P99Limit
@@ -245,15 +273,6 @@ def quantile_figures(name: str, values: Floats) -> dict[str, FigureValue]:
     """How many values there are, their P99 and its interval; None where so few cannot tell."""
     low, p99, high = statistics.quantile_interval(values, P99, CONFIDENCE) if len(values) else (None, None, None)
     return {f"{name}.count": len(values), f"{name}.p99": p99, f"{name}.p99_low": low, f"{name}.p99_high": high}
-
-
-def _known(rows: Floats, name: str) -> Floats:
-    values = rows[:, column(name)]
-    return values[~np.isnan(values)]
-
-
-def _largest(values: Floats, rank: int) -> float:
-    return float(np.partition(values, len(values) - rank)[len(values) - rank])
 
 
 def _share(events: int, count: int) -> str:

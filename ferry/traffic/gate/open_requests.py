@@ -22,12 +22,15 @@ class OpenRequests:
         self._from_before: int | None = None
         self._figures: dict[str, FigureValue] = {"open.baseline": None, "open.candidate": None}
 
-    def ended(self, baseline: int, candidate: int, candidate_from_before: int) -> None:
-        """Count requests that have ended; of the candidate's from before the step, these are none of those open now."""
+    def ended(self, baseline: int, candidate: int) -> None:
+        """Count requests of this step that have ended."""
         self._ended_baseline += baseline
         self._ended_candidate += candidate
+
+    def from_before_ended(self, candidate: int) -> None:
+        """Of the candidate's requests from before the step, these are none of those open now."""
         if self._from_before is not None:
-            self._from_before = max(0, self._from_before - candidate_from_before)
+            self._from_before = max(0, self._from_before - candidate)
 
     def look(self, baseline: int, candidate: int, at_s: float) -> str | None:
         """Take the counters of now. Why to roll back, or None."""

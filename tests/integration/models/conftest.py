@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from ferry.cli import app
 from ferry.errors import FerryError
-from ferry.node_bundle import load_or_create_signing_key, verification_key
+from ferry.signing_key import load_or_create_signing_key, verification_key
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "ferry", "AWS_SECRET_ACCESS_KEY": "not-a-secret", "AWS_DEFAULT_REGION": "us-east-1"}
 

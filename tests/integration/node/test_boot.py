@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ferry import node_bundle
+from ferry import node_bundle, signing_key
 from stacks.settings import EngineSettings
 from templates.node import NodeBoot, bundle_key, user_data
 
@@ -30,6 +30,7 @@ PREFIX = "models/chat/1.0/"
 ENGINE = EngineSettings(
     image="vllm:0.33", tensor_parallel=2, max_sequences=48, extra_arguments=["--hf-overrides", '{"a": "b $c 100%"}']
 )
+OTHER = signing_key.verification_key(Ed25519PrivateKey.from_private_bytes(bytes(32)))
 NAMESPACE = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"]
 
 Boot = Callable[..., dict[str, Any]]
@@ -89,7 +90,8 @@ def boot(tmp_path: Path, key: Ed25519PrivateKey) -> Boot:
                 model_version="1.0",
                 bucket="models-bucket",
                 node_bundle_key=bundle_key(node_bundle.build()),
-                verification_key=node_bundle.verification_key(key) if with_key else None,
+                # Another key comes first: a node tries each.
+                verification_key=OTHER + signing_key.verification_key(key) if with_key else None,
                 registry="123456789012.dkr.ecr.us-east-1.amazonaws.com",
                 engine=ENGINE,
                 log_group="/ferry/test",
@@ -203,7 +205,7 @@ def without(held: dict[str, bytes], suffix: str) -> dict[str, bytes]:
 REFUSALS: dict[str, tuple[Callable[[Ed25519PrivateKey], dict[str, bytes]], str]] = {
     "bundle signed by another key": (
         lambda key: signed_by_another(objects(key), "node-bundle.tar.gz"),
-        "is not signed with the verification key in user data",
+        "is not signed with a verification key in user data",
     ),
     "another bundle of ours under that name": (
         lambda key: {

@@ -17,6 +17,7 @@ from tests.conftest import REPOSITORY, Rehearsed
 from tests.plans import config
 
 AGENT = "arn:aws:datasync:us-east-1:123456789012:agent/agent-0123456789abcdef0"
+SIGNING_KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 SUBJECTS, MODELS = ["push-1.site.example", "push-2.site.example"], ["r1-32b", "r1-7b"]
 PUBLIC_KEY = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n"
 TIER = {
@@ -55,7 +56,7 @@ def full_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serve
     """The production stack with what a stack may leave out, rehearsed once: site identity, DataSync, gateway."""
     project = tmp_path_factory.mktemp("site")
     (project / "stacks").mkdir()
-    for name in ("__main__.py", "components", "ferry", "templates"):
+    for name in ("__main__.py", "components", "ferry", "policies", "templates"):
         (project / name).symlink_to(REPOSITORY / name)
     for module in (REPOSITORY / "stacks").glob("*.py"):
         (project / "stacks" / module.name).symlink_to(module)
@@ -66,6 +67,7 @@ def full_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serve
             "subjects": SUBJECTS,
             "models": MODELS,
             "gateways": ["home"],
+            "signing_key_arn": SIGNING_KEY,
         },
         "ferry:node_bundle": {"path": "node-bundle.tar.gz", "verification_key": PUBLIC_KEY},
         "ferry:gateway_tier": TIER,

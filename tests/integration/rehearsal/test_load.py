@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from ferry.rehearsal.load import Answer, Load
 from ferry.rehearsal.stub_engine import StubEngine
+from tests.gateways import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +30,6 @@ def answers(load: Load, count: int) -> list[Answer]:
     with load:
         wait_until(lambda: len(load.answers) >= count)
     return load.answers
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    while not holds():
-        time.sleep(0.01)
 
 
 def test_each_request_is_sent_once_and_each_third_asks_for_a_stream(engine: StubEngine) -> None:

@@ -13,6 +13,8 @@ from ferry.rehearsal import Served
 from ferry.rehearsal.checks import Stack
 from tests.conftest import Rehearsed
 
+LIFECYCLE = "s3:PutLifecycleConfiguration"
+
 
 def role(of: Rehearsed, word: str) -> str:
     roles = of.account.client("iam").list_roles()["Roles"]
@@ -105,6 +107,10 @@ MUTATIONS: dict[str, tuple[Callable[[Rehearsed], None], str]] = {
     "every listing": (rights_changed("site", without_condition("ListOwnModels")), PUSHES),
     "a key for anything": (
         rights_changed("site", lambda all_: named(all_, "UseKeyThroughS3").pop("Condition")),
+        PUSHES,
+    ),
+    "any key to sign with": (
+        rights_changed("site", lambda all_: named(all_, "SignModels").update(Resource="*")),
         PUSHES,
     ),
     "a managed policy": (managed_policy, PUSHES),

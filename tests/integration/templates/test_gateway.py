@@ -171,6 +171,24 @@ def test_versions_and_stages_have_clusters_of_their_own(
         assert (refused.status, refused.headers["retry-after"]) == (503, "2")
 
 
+def test_a_client_of_the_site_cannot_have_its_request_sent_twice_or_cut(
+    rendered_local: Callable[..., Path], authority: Authority, local: Backend, cloud: Backend
+) -> None:
+    where = addresses(authority, local=local.port, cloud=cloud.port)
+    folder = rendered_local(addresses=where, config=config(gateway={"domain_name": DOMAIN})) / "gateway"
+    # Envoy obeys whom it takes for internal: by default the private networks, where clients of a site are.
+    private = "internal_address_config: {cidr_ranges: [{address_prefix: 127.0.0.0, prefix_len: 8}]}"
+    text = (folder / "envoy.yaml").read_text()
+    (folder / "envoy.yaml").write_text(
+        text.replace("use_remote_address: true", f"{private}\n{16 * ' '}use_remote_address: true")
+    )
+    local.answer = "503"
+    with running(folder) as gateway:
+        said = {"x_envoy_retry_on": "5xx", "x_envoy_max_retries": "3", "x_envoy_upstream_rq_timeout_ms": "1"}
+        assert gateway.post(**said).status == 503
+        assert len(local.requests) == 1
+
+
 @pytest.fixture
 def name_server() -> Iterator[int]:
     """Answers every question about a name with 127.0.0.1, on the port that it gives."""

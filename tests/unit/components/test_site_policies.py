@@ -45,6 +45,19 @@ def test_a_gateway_ships_its_own_log_and_deletes_nothing() -> None:
     }
 
 
+def test_a_pusher_signs_with_the_one_key_that_it_is_named_for_and_with_none_otherwise() -> None:
+    key = "arn:aws-cn:kms:cn-north-1:111122223333:key/s"
+    given = {"bucket_arn": BUCKET, "key_arn": KEY, "models": ["a"]}
+    signs = statements(site_policies.pusher_rights(BEIJING, **given, signing_key_arn=key))
+    assert signs["SignModels"] == {
+        "Sid": "SignModels",
+        "Effect": "Allow",
+        "Action": ["kms:GetPublicKey", "kms:Sign"],
+        "Resource": key,
+    }
+    assert "SignModels" not in statements(site_policies.pusher_rights(BEIJING, **given))
+
+
 def test_data_sync_of_another_account_cannot_borrow_the_role() -> None:
     (statement,) = json.loads(site_policies.data_sync_trust(BEIJING))["Statement"]
     assert statement["Condition"] == {

@@ -82,15 +82,11 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Registered:
 def test_what_has_to_last_is_protected_and_never_force_destroyed(run_program: Any, registered: Registered) -> None:
     run_program(PROGRAM, {"ferry:protect": "true", "ferry:models": {"replica_region": "us-west-2"}})
     assert registered.force_destroyed == set()
+    of_every_bucket = ("bucket", "encryption", "lifecycle", "policy", "private", "versioning")
     assert registered.protected == {
-        "logs-bucket",
-        "models-bucket",
-        "models-key",
-        "models-replica-bucket",
-        "models-replica-key",
-        "audit-bucket",
-        "audit-key",
-        "audit-trail",
+        *(f"{name}-{what}" for name in ("logs", "models", "models-replica", "audit") for what in of_every_bucket),
+        *("models-access-logs", "models-key", "models-replica-key"),
+        *("audit-access-logs", "audit-key", "audit-lock", "audit-trail"),
     }
 
 

@@ -152,7 +152,7 @@ def test_user_data_names_what_the_node_belongs_to(fleet: Run) -> None:
 def test_the_verification_key_stands_in_user_data(fleet: Run) -> None:
     made = fleet(args={"verification_key": KEY})
     files = {file["path"]: file["content"] for file in made.user_data["write_files"]}
-    assert files["/opt/ferry/verification-key.pem"] == KEY
+    assert files["/opt/ferry/verification-keys/1.pem"] == KEY
 
 
 def test_user_data_that_ec2_would_refuse_is_refused(fleet: Run) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ferry.cli.progress import Transfer
 from ferry.errors import FerryError, InvalidField
 from ferry.models import direct
 from ferry.models.signature import FileSigner
-from ferry.node_bundle import save_signing_key, verification_key
+from ferry.signing_key import save_signing_key, verification_key
 from tests.unit.models.bucket import Bucket
 
 Run = Callable[..., str]
@@ -59,16 +60,22 @@ def test_a_folder_that_assess_cannot_read_is_pushed_without_facts(run: Run, buck
     assert json.loads(bucket.objects["models/r1/1/manifest.json"])["facts"] is None
 
 
+@pytest.mark.tool("git")
 def test_facts_of_the_model_travel_in_the_manifest(run: Run, bucket: Bucket, folder: Callable[..., Path]) -> None:
     config = {
         "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 64, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 128, "vocab_size": 1000,
         "max_position_embeddings": 4096, "torch_dtype": "bfloat16",
     }  # fmt: skip
-    folder("described", {"config.json": json.dumps(config).encode()})
+    described = folder("described", {"config.json": json.dumps(config).encode()})
     run("push described --name r1 --version 1 --signing-key key.pem --json")
-    facts = json.loads(bucket.objects["models/r1/1/manifest.json"])["facts"]
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@b", "-C", str(described)]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "m"]):
+        subprocess.run([*git, *arguments], check=True)
+    run("import-lfs described --name r1 --version 2 --signing-key key.pem --json")
+    facts, of_commit = (json.loads(bucket.objects[f"models/r1/{version}/manifest.json"])["facts"] for version in "12")
     assert (facts["architecture"], facts["layers"], facts["context_tokens"]) == ("Qwen2ForCausalLM", 2, 4096)
+    assert of_commit == facts
 
 
 @pytest.mark.parametrize(

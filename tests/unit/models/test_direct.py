@@ -25,7 +25,7 @@ from ferry.models.checksums import crc64nvme
 from ferry.models.direct import DirectTransport
 from ferry.models.patience import Pace, Patience
 from ferry.models.s3 import S3Transport, client_for
-from ferry.models.transport import Part, Upload
+from ferry.models.transport import Part, Stored, Upload
 
 UPLOAD = Upload("models/r1/1/词 表", "id/1")
 
@@ -139,15 +139,15 @@ def refused(status: int, code: str, **headers: str) -> tuple[int, dict[str, str]
 
 
 @pytest.fixture
-def by_boto3(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is left to boto3."""
+def by_botocore(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is left to botocore."""
     left: list[str] = []
 
     def instead(name: str, result: Any) -> Callable[..., Any]:
         return lambda self, *arguments, **more: (left.append(name), result)[1]
 
     monkeypatch.setattr(S3Transport, "upload_part", instead("upload_part", Part(1, 5, "b", None)))
-    monkeypatch.setattr(S3Transport, "read", instead("read", b"boto3"))
+    monkeypatch.setattr(S3Transport, "read", instead("read", b"botocore"))
     monkeypatch.setattr(S3Transport, "put", instead("put", None))
     return left
 
@@ -228,30 +228,30 @@ def test_after_ten_tries_the_last_answer_is_said(transport: DirectTransport, ser
 @pytest.mark.parametrize(
     ("answer", "next_too"), [(refused(403, "AccessDenied"), False), (refused(301, "PermanentRedirect"), True)]
 )
-def test_what_does_not_pass_is_left_to_boto3_and_a_redirect_for_good(
-    transport: DirectTransport, server: Server, by_boto3: list[str], answer: Any, next_too: bool
+def test_what_does_not_pass_is_left_to_botocore_and_a_redirect_for_good(
+    transport: DirectTransport, server: Server, by_botocore: list[str], answer: Any, next_too: bool
 ) -> None:
     server.answers = [answer, done()]
     transport.upload_part(UPLOAD, 1, b"hello", crc64nvme(b"hello"))
-    assert by_boto3 == ["upload_part"]
+    assert by_botocore == ["upload_part"]
     transport.upload_part(UPLOAD, 2, b"hello", crc64nvme(b"hello"))
-    assert len(by_boto3) == (2 if next_too else 1)
+    assert len(by_botocore) == (2 if next_too else 1)
 
 
-def test_behind_a_proxy_all_is_left_to_boto3(
-    transport: DirectTransport, server: Server, by_boto3: list[str], monkeypatch: pytest.MonkeyPatch
+def test_behind_a_proxy_all_is_left_to_botocore(
+    transport: DirectTransport, server: Server, by_botocore: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
-    assert transport.read("k", 0, 5) == b"boto3"
-    assert (by_boto3, server.asked) == (["read"], [])
+    assert transport.read("k", 0, 5) == b"botocore"
+    assert (by_botocore, server.asked) == (["read"], [])
 
 
 @pytest.mark.parametrize("trusted", [True, False])
 def test_over_tls_only_a_server_whose_certificate_is_trusted_is_told_anything(
     server: Server,
     transport: DirectTransport,
-    by_boto3: list[str],
+    by_botocore: list[str],
     trusted: bool,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -266,18 +266,18 @@ def test_over_tls_only_a_server_whose_certificate_is_trusted_is_told_anything(
     client = client_for("weights", f"https://127.0.0.1:{server.server_port}", session)
     over_tls = DirectTransport(client, "weights", session)
     server.answers = [(206, {}, b"hello")]
-    assert over_tls.read("k", 0, 5) == (b"hello" if trusted else b"boto3")
+    assert over_tls.read("k", 0, 5) == (b"hello" if trusted else b"botocore")
     assert len(server.asked) == (1 if trusted else 0)
-    assert by_boto3 == ([] if trusted else ["read"])
+    assert by_botocore == ([] if trusted else ["read"])
     over_tls.close()
 
 
-def test_bytes_that_arrive_altered_each_time_are_left_to_boto3_to_name(
-    transport: DirectTransport, server: Server, by_boto3: list[str]
+def test_bytes_that_arrive_altered_each_time_are_left_to_botocore_to_name(
+    transport: DirectTransport, server: Server, by_botocore: list[str]
 ) -> None:
     server.answers = [refused(400, "BadDigest")] * 10
     transport.upload_part(UPLOAD, 1, b"hello", crc64nvme(b"hello"))
-    assert (by_boto3, server.answers) == (["upload_part"], [])
+    assert (by_botocore, server.answers) == (["upload_part"], [])
 
 
 def test_the_limit_is_kept_in_both_directions(server: Server, transport: DirectTransport) -> None:
@@ -292,3 +292,65 @@ def test_the_limit_is_kept_in_both_directions(server: Server, transport: DirectT
     assert limited.read("k", 0, len(content)) == content
     assert sum(slept) == 5.0
     limited.close()
+
+
+def listing(*entries: tuple[str, int, str], more: str = "") -> tuple[int, dict[str, str], bytes]:
+    """A page as S3 writes it, keys encoded as they were asked for."""
+    contents = "".join(
+        f"<Contents><Key>{key}</Key><LastModified>2026-11-01T00:00:00.000Z</LastModified>"
+        f"<ETag>&quot;{etag}&quot;</ETag><Size>{size}</Size></Contents>"
+        for key, size, etag in entries
+    )
+    return (
+        200,
+        {},
+        '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"<Name>weights</Name>{more}<EncodingType>url</EncodingType>{contents}</ListBucketResult>".encode(),
+    )
+
+
+def test_all_pages_of_a_listing_are_read_and_their_keys_decoded(transport: DirectTransport, server: Server) -> None:
+    server.answers = [
+        listing(("a/x+y%2Bz", 3, "e1"), more="<NextContinuationToken>t/1 </NextContinuationToken>"),
+        listing(("a/%E8%AF%8D%0A", 5 * 2**40, "e2")),
+    ]
+    assert list(transport.list("a/")) == [Stored("a/x y+z", 3, '"e1"'), Stored("a/词\n", 5 * 2**40, '"e2"')]
+    assert [path for _, path, _, _ in server.asked] == [
+        "/weights/?encoding-type=url&list-type=2&prefix=a%2F",
+        "/weights/?continuation-token=t%2F1%20&encoding-type=url&list-type=2&prefix=a%2F",
+    ]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        (200, {}, b"<Error><Code>InternalError</Code></Error>"),
+        (200, {}, b"<ListBucketResult"),
+        (200, {}, b""),
+        (
+            *listing(("k", 3, "e"))[:2],
+            b"<ListBucketResult><Contents><Key>k</Key></Contents></ListBucketResult>",
+        ),
+        refused(404, "NoSuchBucket"),
+    ],
+)
+def test_a_page_that_cannot_be_read_is_left_to_botocore_and_the_others_are_not(
+    transport: DirectTransport, server: Server, odd: Any
+) -> None:
+    server.answers = [
+        listing(("a", 1, "e1"), more="<NextContinuationToken>t</NextContinuationToken>"),
+        odd,
+        listing(("b", 2, "e2"), more="<NextContinuationToken>u</NextContinuationToken>"),
+        listing(("c", 3, "e3")),
+    ]
+    assert [found.key for found in transport.list("")] == ["a", "b", "c"]
+    assert len(server.asked) == 4
+
+
+def test_a_listing_that_breaks_off_is_asked_for_again(
+    transport: DirectTransport, server: Server, waits: list[float]
+) -> None:
+    whole = listing(("a", 1, "e1"))
+    server.answers = [(200, {"content-length": str(len(whole[2]))}, whole[2][:-5]), whole]
+    assert [found.key for found in transport.list("")] == ["a"]
+    assert waits == [0.1]

@@ -30,8 +30,8 @@ def test_what_was_hashed_is_known_to_the_next_run(tmp_path: Path, file: LocalFil
 
 def test_a_file_that_has_changed_is_not_known(tmp_path: Path, file: LocalFile) -> None:
     Journal(tmp_path / "j", later).record(file, DIGESTS)
-    file.source.write_bytes(b"y" * 2500)
-    changed = scan(file.source.parent).files[0]
+    Path(file.source).write_bytes(b"y" * 2500)
+    changed = scan(Path(file.source).parent).files[0]
     assert Journal(tmp_path / "j", later).digests(changed) is None
 
 

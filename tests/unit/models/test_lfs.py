@@ -55,14 +55,14 @@ def scratch(tmp_path: Path) -> Path:
 
 
 def contents(clone: Path, scratch: Path, revision: str = "HEAD") -> dict[str, bytes]:
-    return {file.path: file.source.read_bytes() for file in read_repository(clone, revision, scratch).files}
+    return {file.path: Path(file.source).read_bytes() for file in read_repository(clone, revision, scratch).files}
 
 
 def test_a_working_tree_is_read_from_the_commit_and_the_lfs_store(clone: Path, scratch: Path) -> None:
     (clone / "untracked.bin").write_bytes(b"x")
     (clone / "config.json").write_text("edited and not committed")
     tree = read_repository(clone, "HEAD", scratch)
-    assert {file.path: file.source.read_bytes() for file in tree.files} == {
+    assert {file.path: Path(file.source).read_bytes() for file in tree.files} == {
         "config.json": b"{}",
         "sub/model.safetensors": WEIGHTS,
         "vocab.txt": LARGE_TEXT,

@@ -110,6 +110,20 @@ def test_a_file_that_was_lost_since_is_sent_again_under_the_same_manifest(pushed
     assert bucket.objects == objects
 
 
+def test_what_is_lost_while_a_published_version_is_hashed_is_sent_again(pushed: Push, bucket: Bucket) -> None:
+    pushed()
+    listings = []
+
+    def before(operation: str, key: str) -> None:
+        if operation == "list" and key == PREFIX:
+            listings.append(key)
+            if len(listings) == 2:  # the first is asked for at once, hashing may take an hour
+                bucket.remove(PREFIX + LARGE)
+
+    bucket.before = before
+    assert (pushed().sent_bytes, listings) == (2500, [PREFIX] * 3)
+
+
 def test_files_that_another_version_has_are_copied_by_the_store(pushed: Push, bucket: Bucket) -> None:
     pushed("1")
     bucket.bytes_in = 0

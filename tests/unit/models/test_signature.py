@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from ferry.errors import InvalidField, UnreadableInput, Untrusted
 from ferry.models.signature import FileSigner, KmsSigner, PublicKey, Signer, TrustedKeys, key_id, load_public_key
-from ferry.node_bundle import save_signing_key
+from ferry.signing_key import save_signing_key
 
 CONTENT = b'{"files":[]}\n' * 1000
 

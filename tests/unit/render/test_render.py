@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from ferry.artefacts import Slo, Training
 from ferry.errors import (
@@ -212,6 +213,23 @@ def test_routes_without_weights_stop_the_render(project: Path, tmp_path: Path) -
     with pytest.raises(GatewayError, match=r"routes\.yaml: no routes in it: .*; `ferry render` writes one"):
         render(plan, project=project)
     assert snapshot(project) == before
+
+
+def test_a_key_that_the_operator_trusts_beside_the_signing_key_stays(project: Path, tmp_path: Path) -> None:
+    plan = write_plan(tmp_path / "plan.yaml")
+    render(plan, project=project)
+    file = project / "stacks" / "Pulumi.qa.yaml"
+    stack = yaml.safe_load(file.read_text())
+    own = stack["config"]["ferry:node_bundle"]["verification_key"]
+    of_kms = ec.derive_private_key(1, ec.SECP256R1()).public_key()
+    both = own + of_kms.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    stack["config"]["ferry:node_bundle"]["verification_key"] = both
+    file.write_text(yaml.safe_dump(stack))
+    bundle = Settings.load(render(plan, project=project).stack_file).node_bundle
+    assert bundle is not None
+    assert bundle.verification_key == both
+    booted = (project / "build/qa/cloud/user-data.chat.yaml").read_text()
+    assert "verification-keys/2.pem" in booted
 
 
 def test_build_files_go_where_they_are_wanted(project: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_who_may_come_in_is_what_home_says_now() -> None:
 
 def test_the_listener_keeps_silent_connections_alive() -> None:
     listener = yaml.safe_load(rendered()["envoy.yaml"])["static_resources"]["listeners"][0]
-    assert listener["address"]["socket_address"] == {"address": "0.0.0.0", "port_value": 8080}  # noqa: S104
+    assert listener["address"]["socket_address"] == {"address": "0.0.0.0", "port_value": 8080}
     assert [(one["level"], one["name"], one["int_value"]) for one in listener["socket_options"]] == [
         (1, 9, 1),
         (6, 4, 60),

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import ValidationError
 
 from stacks import rules
@@ -64,6 +67,28 @@ PRIVATE_CA = "arn:aws:acm-pca:us-east-1:123456789012:certificate-authority/0a1b2
 
 def site(**changes: Any) -> dict[str, Any]:
     return stack(site_identity={"subjects": ["push-1"], "models": ["r1-32b"], **changes})
+
+
+SIGNING_KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
+
+
+def signs(arn: str) -> dict[str, Any]:
+    return site(private_ca_arn=PRIVATE_CA, signing_key_arn=arn)
+
+
+def pem(key: Any) -> str:
+    return str(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode())
+
+
+ED25519 = pem(Ed25519PrivateKey.from_private_bytes(bytes(32)))
+
+
+def elliptic(curve: ec.EllipticCurve) -> str:
+    return pem(ec.derive_private_key(1, curve))
+
+
+def trusts(keys: str) -> dict[str, Any]:
+    return stack(node_bundle={"path": "build/node-bundle.tar.gz", "verification_key": keys})
 
 
 def agents(*arns: str) -> dict[str, Any]:
@@ -137,6 +162,14 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
         site(private_ca_arn=PRIVATE_CA.replace("us-east-1", "us-west-2")),
     ),
     "a CA of another partition": ("site-private-ca", site(private_ca_arn=PRIVATE_CA.replace("aws:", "aws-cn:"))),
+    "a signing key by its alias": ("site-signing-key", signs("arn:aws:kms:us-east-1:123456789012:alias/models")),
+    "a signing key of another region": ("site-signing-key", signs(SIGNING_KEY.replace("us-east-1", "us-west-2"))),
+    "any signing key": ("site-signing-key", signs("*")),
+    "a bundle whose key is private": ("verification-keys", trusts(ED25519 + "-----BEGIN PRIVATE KEY-----\n")),
+    "a bundle that trusts no key": ("verification-keys", trusts("")),
+    "a bundle that trusts P-384": ("verification-keys", trusts(ED25519 + elliptic(ec.SECP384R1()))),
+    "a bundle whose own signer is not trusted": ("verification-keys", trusts(elliptic(ec.SECP256R1()))),
+    "a bundle that trusts rubbish": ("verification-keys", trusts(ED25519.replace("MC", "AA"))),
     "an agent of another region": (
         "data-sync-agents",
         agents("arn:aws:datasync:us-west-2:123456789012:agent/agent-0123456789abcdef0"),
@@ -292,7 +325,11 @@ def test_every_rule_is_proven() -> None:
         "load-balancer-name", "target-group-name", "sev-snp-family", "log-delivery-bucket", "idle-timeout",
         "deregistration-delay", "step-adjustments",
     }  # fmt: skip
-    assert proven | by_predicate == rules.RULES.keys()
+    of_the_gateway_tier = {  # tests/unit/stacks/test_gateway_rules.py
+        "gateway-tier-architecture", "gateway-tier-certificate", "gateway-tier-home", "gateway-tier-home-record",
+        "gateway-tier-loop", "gateway-tier-name",
+    }  # fmt: skip
+    assert proven | by_predicate | of_the_gateway_tier == rules.RULES.keys()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ferry.node_bundle import verification_key
+from ferry.signing_key import verification_key
 from stacks.settings import EngineSettings
 from templates.node import NodeBoot
 

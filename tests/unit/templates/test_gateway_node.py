@@ -12,14 +12,14 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ferry import node_bundle
+from ferry import node_bundle, signing_key
 from templates.gateway_node import GATEWAY_BUNDLE, GatewayBoot, files, user_data
 from templates.node import bundle_key
 
 BUNDLE = node_bundle.pack({"envoy.yaml": b"static_resources: {}\n", "envoy.env": b"ENVOY_ARGUMENTS=-c envoy.yaml\n"})
 VERIFY = """
 source <(sed '/^case /,$d' {script})
-RUN={folder}/run BUNDLE={folder}/gateway KEY={folder}/key.pem
+RUN={folder}/run BUNDLE={folder}/gateway KEYS=({folder}/keys/*.pem)
 mkdir -p "$RUN"
 sleep() {{ :; }}
 aws() {{ cp "{folder}/bucket/${{5##*/}}" "${{@: -1}}"; }}
@@ -48,6 +48,18 @@ def test_the_user_data_is_the_files_and_starts_the_one_unit() -> None:
     assert document["runcmd"][-1] == ["systemctl", "start", "--no-block", "ferry-node.service"]
 
 
+def test_each_public_key_is_a_file_and_anything_else_is_refused() -> None:
+    one, other = (signing_key.verification_key(Ed25519PrivateKey.generate()) for _ in range(2))
+    written = files(boot(verification_key=one + other))
+    folder = "/opt/ferry/verification-keys"
+    assert {path: text for path, text in written.items() if path.startswith(folder)} == {
+        f"{folder}/1.pem": one,
+        f"{folder}/2.pem": other,
+    }
+    with pytest.raises(ValueError, match="is not public keys in PEM"):
+        files(boot(verification_key="-----BEGIN PRIVATE KEY-----\n"))
+
+
 def test_envoy_runs_without_privileges_and_beyond_the_reach_of_the_metadata() -> None:
     unit = files(boot())["/etc/systemd/system/ferry-gateway.service"]
     for option in (
@@ -71,8 +83,8 @@ def test_the_boot_script_is_bash(tmp_path: Path) -> None:
     ("what", "said"),
     [
         ("signed", "verified"),
-        ("changed", "is not signed with the verification key"),
-        ("by another key", "is not signed with the verification key"),
+        ("changed", "is not signed with a verification key"),
+        ("by another key", "is not signed with a verification key"),
         ("an older one", "it is not the bundle that its name says"),
     ],
 )
@@ -86,7 +98,10 @@ def test_only_the_signed_bundle_of_its_name_is_unpacked(tmp_path: Path, what: st
     script, bucket = tmp_path / "node.sh", tmp_path / "bucket"
     bucket.mkdir()
     script.write_text(files(boot())["/opt/ferry/node.sh"])
-    (tmp_path / "key.pem").write_text(node_bundle.verification_key(key))
+    (tmp_path / "keys").mkdir()
+    # Another key comes first: a node tries each.
+    for number, trusted in enumerate([Ed25519PrivateKey.generate(), key], start=1):
+        (tmp_path / "keys" / f"{number}.pem").write_text(signing_key.verification_key(trusted))
     (bucket / GATEWAY_BUNDLE).write_bytes(held + (b"x" if what == "changed" else b""))
     (bucket / f"{GATEWAY_BUNDLE}.sig").write_bytes(signature)
     ran = subprocess.run(

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ferry.signing_key import verification_key
 from stacks.settings import EngineSettings
 from templates.engine_metrics import DIMENSION, ENGINES, NAMESPACE, NODE_GAUGES
 from templates.node import USER_DATA_LIMIT_BYTES, bundle_key, engine_command, files, user_data
@@ -90,12 +92,19 @@ def test_user_data_beyond_ec2s_limit_is_refused(boot: Any) -> None:
 def test_the_verification_key_stands_in_user_data_and_is_left_out_where_there_is_none(
     boot: Any, public_pem: str
 ) -> None:
-    assert unpacked(user_data(boot()))["/opt/ferry/verification-key.pem"] == public_pem
-    assert "/opt/ferry/verification-key.pem" not in unpacked(user_data(boot(verification_key=None)))
+    assert unpacked(user_data(boot()))["/opt/ferry/verification-keys/1.pem"] == public_pem
+    assert not [path for path in unpacked(user_data(boot(verification_key=None))) if "verification" in path]
+
+
+def test_each_verification_key_is_a_file_since_openssl_reads_only_the_first_of_one(boot: Any, public_pem: str) -> None:
+    other = verification_key(Ed25519PrivateKey.generate())
+    files = unpacked(user_data(boot(verification_key=f"{public_pem}\n{other.strip()}")))
+    assert files["/opt/ferry/verification-keys/1.pem"] == public_pem
+    assert files["/opt/ferry/verification-keys/2.pem"] == other
 
 
 def test_a_private_key_is_refused_as_verification_key(boot: Any) -> None:
-    with pytest.raises(ValueError, match="not a public key"):
+    with pytest.raises(ValueError, match="is not public keys in PEM"):
         boot(verification_key="-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
 
 

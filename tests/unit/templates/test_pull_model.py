@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ferry.node_bundle import SOURCES, verification_key
+from ferry.node_bundle import SOURCES
+from ferry.signing_key import verification_key
 from templates.hybrid.cloud.bundle import pull_model
 from templates.hybrid.cloud.bundle.pull_model import Refused, Source, pull
 
@@ -65,7 +66,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
 def source(bucket: Bucket, tmp_path: Path) -> Source:
     key = tmp_path / "key.pem"
     key.write_text(verification_key(bucket.key))
-    return Source("models", "chat", "1.0", key)
+    return Source("models", "chat", "1.0", (key,))
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_a_second_run_keeps_what_the_first_fetched_intact(bucket: Bucket, source
 def test_a_manifest_signed_by_another_key_is_refused(bucket: Bucket, source: Source, root: Path) -> None:
     bucket.key = Ed25519PrivateKey.generate()
     bucket.sign(manifest())
-    with pytest.raises(Refused, match=r"the signature of manifest\.json does not fit the node's verification key"):
+    with pytest.raises(Refused, match=r"the signature of manifest\.json fits none of the node's verification keys"):
         pull(source, root)
 
 
@@ -185,13 +186,24 @@ def test_a_full_disk_is_told_before_anything_is_fetched(
 @pytest.mark.parametrize(("model", "version"), [("..", "1.0"), ("chat", ".."), ("chat", "a/b"), ("", "1.0")])
 def test_names_that_leave_the_root_are_refused(source: Source, root: Path, model: str, version: str) -> None:
     with pytest.raises(Refused, match="cannot be a folder's name"):
-        pull(Source("models", model, version, source.key), root)
+        pull(Source("models", model, version, source.keys), root)
 
 
 def test_the_command_line_gives_one_line_and_a_status(
     bucket: Bucket, source: Source, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ["--bucket", "models", "--model", "chat", "--version", "1.0", "--key", str(source.key), "--root", str(root)]
+    given = [
+        "--bucket",
+        "models",
+        "--model",
+        "chat",
+        "--version",
+        "1.0",
+        "--key",
+        str(source.keys[0]),
+        "--root",
+        str(root),
+    ]
     del bucket.objects[f"{PREFIX}manifest.json"]
     assert pull_model.main(given) == 1
     assert capsys.readouterr().err == f"model chat 1.0: aws: no {PREFIX}manifest.json\n"

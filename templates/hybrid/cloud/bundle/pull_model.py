@@ -1,10 +1,11 @@
 """Fetch one version of a model from S3, and put it in place only when every byte is as it was signed.
 
-    pull_model.py --bucket B --model M --version V --key key.pem --root /var/lib/ferry/models
+    pull_model.py --bucket B --model M --version V --key 1.pem [--key 2.pem] --root /var/lib/ferry/models
 
-`models/M/V/manifest.json` names every file with its size and sha256; `manifest.json.sig` is its detached Ed25519
-signature. Files are fetched into `<root>/.partial/M/V`, checked, flushed to disk, and renamed to `<root>/M/V` in one
-step: that folder is whole and verified, or it is not there. Run again, it keeps what is already fetched and intact.
+`models/M/V/manifest.json` names every file with its size and sha256; `manifest.json.sig` is its detached signature by
+one of the keys, Ed25519 or, as KMS signs, ECDSA P-256 over its SHA-256. Files are fetched into
+`<root>/.partial/M/V`, checked, flushed to disk, and renamed to `<root>/M/V` in one step: that folder is whole and
+verified, or it is not there. Run again, it keeps what is already fetched and intact.
 
 Runs on the node with Python 3.10 and its standard library; `aws` is the transport, `openssl` (3.0 or later) the judge.
 """
@@ -44,12 +45,12 @@ class File:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the model comes from, and the key that its manifest has to be signed with."""
+    """Where the model comes from, and the keys of which one has to have signed its manifest."""
 
     bucket: str
     model: str
     version: str
-    key: Path
+    keys: tuple[Path, ...]
 
     @property
     def prefix(self) -> str:
@@ -62,11 +63,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Fetch and verify a model.")
     for option in ("bucket", "model", "version"):
         parser.add_argument(f"--{option}", required=True)
-    parser.add_argument("--key", required=True, type=Path, help="PEM of the Ed25519 public key")
+    parser.add_argument("--key", required=True, type=Path, action="append", help="PEM of a public key; repeat it")
     parser.add_argument("--root", required=True, type=Path, help="folder of all models")
     given = parser.parse_args(arguments)
     try:
-        folder = pull(Source(given.bucket, given.model, given.version, given.key), given.root)
+        folder = pull(Source(given.bucket, given.model, given.version, tuple(given.key)), given.root)
     except (Refused, OSError) as error:
         sys.stderr.write(f"model {given.model} {given.version}: {error}\n")
         return 1
@@ -103,11 +104,8 @@ def pull(source: Source, root: Path) -> Path:
 
 def read_manifest(source: Source, folder: Path) -> list[File]:
     """Read the folder's manifest after checking its signature, its form and what it is for. Raises Refused."""
-    verify = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", str(source.key)]
-    try:
-        _run([*verify, "-in", str(folder / MANIFEST), "-sigfile", str(folder / SIGNATURE)])
-    except Refused as error:
-        raise Refused(f"the signature of {MANIFEST} does not fit the node's verification key") from error
+    if not any(_signed(folder, key) for key in source.keys):
+        raise Refused(f"the signature of {MANIFEST} fits none of the node's verification keys")
     try:
         document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         # What else a file's entry holds (checksums of S3's, chunks) is for those who push.
@@ -119,6 +117,15 @@ def read_manifest(source: Source, folder: Path) -> list[File]:
         raise Refused(f"{MANIFEST} is for {' '.join(map(str, identity))}, not for {SCHEMA} {source.model}")
     _require_safe(files)
     return files
+
+
+def _signed(folder: Path, key: Path) -> bool:
+    verify = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", str(key)]
+    try:
+        _run([*verify, "-in", str(folder / MANIFEST), "-sigfile", str(folder / SIGNATURE)])
+    except Refused:
+        return False
+    return True
 
 
 def _require_safe(files: list[File]) -> None:

@@ -20,6 +20,7 @@ from ferry.rehearsal import certificate
 from ferry.rehearsal.stub_engine import StubEngine
 from ferry.traffic.gateway.routes import MIRRORED_HEADER
 from templates.engine_metrics import ENGINES
+from tests.gateways import wait_until
 
 CHAT = {"model": "mini", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
 PROMPT = {"model": "mini", "prompt": "hello", "max_tokens": 4}
@@ -145,8 +146,8 @@ def test_a_hung_request_gets_no_byte_and_is_counted_when_its_client_leaves(engin
     connection.close()
     engine.recover()
     ask(engine)
-    while not (seen := engine.seen()).hung:
-        pass
+    wait_until(lambda: engine.seen().hung > 0)
+    seen = engine.seen()
     assert (seen.requests, seen.answered, seen.hung) == (2, 1, 1)
 
 
@@ -215,8 +216,7 @@ def test_the_journal_survives_a_kill_and_shows_what_was_in_flight(tmp_path: Path
         engine.behave(hang_rate=1)
         connection = http.client.HTTPConnection("127.0.0.1", engine.port)
         connection.request("POST", "/v1/chat/completions", json.dumps(CHAT), {"x-request-id": "in flight"})
-        while "in flight" not in journal.read_text():
-            pass
+        wait_until(lambda: "in flight" in journal.read_text())
         port = engine.port
         engine.kill()
         connection.close()
@@ -232,7 +232,7 @@ def test_it_answers_https_where_it_is_given_a_certificate(tmp_path: Path) -> Non
     trusting = ssl.create_default_context(cafile=authority)
     with (
         StubEngine("cloud", ttft_ms=1, tls=server) as engine,
-        socket.create_connection(("127.0.0.1", engine.port)) as plain,
+        socket.create_connection(("127.0.0.1", engine.port), timeout=20) as plain,
         trusting.wrap_socket(plain, server_hostname="llm.example") as secure,
     ):
         secure.sendall(b"GET /health HTTP/1.1\r\nhost: llm.example\r\n\r\n")

@@ -161,15 +161,25 @@ def test_a_second_supervisor_and_a_second_envoy_are_refused(place: Path) -> None
         assert len(events) == 1
 
 
-def test_interrupting_the_command_leaves_nothing_behind(place: Path) -> None:
+def test_interrupting_the_command_lets_an_answer_end_and_leaves_nothing_behind(place: Path, local: Backend) -> None:
+    local.answer = "waiting stream"
+    _, port = GatewayFolder(place).address()
     command = [sys.executable, "-c", "from ferry.cli import main; main()", "gateway", "run", str(place), "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stdout
         serving = json.loads(process.stdout.readline())
         assert serving["what"] == "serving"
-        os.kill(process.pid, signal.SIGINT)
+        answers = []
+        client = threading.Thread(target=lambda: answers.append(request(port, "POST", "/v1/chat/completions", "{}")))
+        client.start()
+        wait_until(lambda: len(local.requests) == 1)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the foreground
+        wait_until(lambda: not listens(port))
+        local.go_on.set()
+        client.join()
         stopped = json.loads(process.stdout.readline())
         assert process.wait(20) == 0
+    assert [(answer.status, answer.whole) for answer in answers] == [(200, True)]
     assert (stopped["what"], stopped["how"], stopped["pid"]) == ("stopped", "stopped", serving["pid"])
     with pytest.raises(ProcessLookupError):
         os.kill(serving["pid"], 0)

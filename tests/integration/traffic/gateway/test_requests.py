@@ -91,19 +91,6 @@ def test_the_log_tells_whole_answers_from_cut_ones(
     assert site.cloud.requests == []
 
 
-def test_a_client_cannot_have_its_request_sent_twice_or_cut(site: Site) -> None:
-    site.local.answer = "503"
-    answer = site.gateway.post(
-        x_envoy_retry_on="5xx",
-        x_envoy_max_retries="3",
-        x_envoy_upstream_rq_timeout_ms="1",
-        x_envoy_hedge_on_per_try_timeout="1",
-    )
-    assert answer.status == 503
-    assert len(site.local.requests) == 1
-    assert not [name for name in site.local.requests[0] if re.match("x-envoy-(retry|max|upstream|hedge)", name)]
-
-
 def test_a_client_that_hangs_up_is_told_from_a_cut_answer(site: Site) -> None:
     site.local.answer = "waiting stream"
     site.gateway.hang_up()
@@ -195,13 +182,12 @@ def test_the_cloud_sees_its_own_name_and_the_version_that_was_asked_for(site: Si
     assert set(site.cloud.server_names) == {DOMAIN}
 
 
-@pytest.mark.parametrize(("path", "status", "tokens"), [(CHAT, 500, None), ("/v1/embeddings", 200, None)])
-def test_only_chat_answers_are_held_back_for_their_tokens_and_so_bounded(
-    site: Site, path: str, status: int, tokens: int | None
-) -> None:
+@pytest.mark.parametrize(("path", "status"), [(CHAT, 500), ("/v1/embeddings", 200)])
+def test_only_chat_answers_are_held_back_for_their_tokens_and_so_bounded(site: Site, path: str, status: int) -> None:
     site.local.padding = 9 * 2**20
     assert site.gateway.post(path).status == status
-    assert site.lines(1)[0]["prompt_tokens"] == tokens
+    (line,) = site.lines(1)
+    assert (line["prompt_tokens"], line["flags"], line["finished"]) == (None, "-", status == 200)
 
 
 def test_a_request_that_is_too_long_to_be_kept_passes(site: Site) -> None:

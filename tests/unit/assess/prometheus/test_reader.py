@@ -39,7 +39,7 @@ def read_bytes(folder: Path, data: bytes) -> Page:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (gzip.compress(PAGE), "is a gzip archive; unpack it"),
+        (gzip.compress(PAGE, mtime=0), "is a gzip archive; unpack it"),
         (b"\x0a\x05\x00vllm", "is binary (Prometheus's protobuf format?)"),
         (b"x" * (LARGEST_BYTES + 1), "is larger than 32 MiB"),
         (b"", "is empty"),

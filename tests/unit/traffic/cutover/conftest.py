@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ferry.errors import GatewayError, Superseded
-from ferry.traffic.cutover import controller as controllers
 from ferry.traffic.cutover.controller import Controller, Told
 from ferry.traffic.cutover.observation import Seen
 from ferry.traffic.cutover.state import HOME, Division, StateFile
@@ -38,6 +39,7 @@ class Road:
     baseline: str = "local"
     candidate: str = "cloud"
     can_mirror: bool = True
+    listener_arn: str | None = None
 
     def standing(self, generation: int) -> Standing:
         return Standing(self.division, self.generation)
@@ -146,5 +148,5 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
             assert action in ("advance", "hold", "roll back")
             return Decision(action=action, reason=f"{action} at {self.step.name}", figures={"looks": self.looks})  # type: ignore[arg-type]
 
-    monkeypatch.setattr(controllers, "Gate", ScriptedGate)
+    monkeypatch.setitem(sys.modules, "ferry.traffic.gate.gate", SimpleNamespace(Gate=ScriptedGate))
     return found

@@ -1,0 +1,45 @@
+"""What the engine says while it works, as data: the steps that it takes or would take, and why it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ferry.artefacts import ResourceChange
+
+ACTIONS = {"create": "create", "update": "update", "delete": "delete", "replace": "replace", "import": "import"}
+"""Operations that are told. `replace` comes with two more, `create-replacement` and `delete-replaced`."""
+
+
+@dataclass
+class Steps:
+    """Collects the events of one run of the engine."""
+
+    changes: list[ResourceChange] = field(default_factory=list)
+    """Of what stands in the account: neither components nor the engine's own resources."""
+    drifted: list[ResourceChange] = field(default_factory=list)
+    """What a refresh found to be another than the state says."""
+    errors: list[str] = field(default_factory=list)
+
+    def note(self, event: Any) -> None:
+        """Take one event of `pulumi.automation`."""
+        if event.resource_pre_event:
+            self._step(event.resource_pre_event.metadata, self.changes)
+        elif event.res_outputs_event and event.res_outputs_event.metadata.op in ("refresh", "update", "delete"):
+            self._step(event.res_outputs_event.metadata, self.drifted)
+        elif event.diagnostic_event and event.diagnostic_event.severity == "error":
+            said = " ".join(event.diagnostic_event.message.split()).removeprefix("error: ")
+            self.errors.append(said)
+
+    def _step(self, metadata: Any, to: list[ResourceChange]) -> None:
+        operation = str(getattr(metadata.op, "value", metadata.op))
+        state = metadata.new or metadata.old
+        if operation in ACTIONS and state.custom and not metadata.type.startswith("pulumi:"):
+            to.append(
+                ResourceChange(
+                    action=ACTIONS[operation],
+                    type=metadata.type,
+                    name=metadata.urn.rpartition("::")[2],
+                    properties=sorted(metadata.detailed_diff or metadata.diffs or ()),
+                )
+            )
