@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ferry import signing_key
 from ferry.rehearsal import Served, serve_stack
 from ferry.rehearsal.account import EmbeddedAccount
 from ferry.rehearsal.checks import Stack
@@ -19,7 +21,7 @@ from tests.plans import config
 AGENT = "arn:aws:datasync:us-east-1:123456789012:agent/agent-0123456789abcdef0"
 SIGNING_KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 SUBJECTS, MODELS = ["push-1.site.example", "push-2.site.example"], ["r1-32b", "r1-7b"]
-PUBLIC_KEY = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n"
+PUBLIC_KEY = signing_key.verification_key(Ed25519PrivateKey.from_private_bytes(bytes(32)))
 TIER = {
     "image": "envoy:v1.40.0",
     "domain_name": "api.example.com",
