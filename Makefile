@@ -38,6 +38,7 @@ soak: $(READY)
 	FERRY_SOAK=20 $(BIN)/pytest --quiet tests/integration/traffic/test_kills.py
 	FERRY_SOAK=100 $(BIN)/pytest --quiet tests/integration/traffic/cutover -k "killed or nothing_reaches"
 	FERRY_SOAK=20 $(BIN)/pytest --quiet tests/integration/traffic/gateway -k "killed or minutes"
+	FERRY_SOAK=1 $(BIN)/pytest --quiet tests/e2e/test_engine.py tests/integration/rehearsal/test_both_fronts.py
 
 # The lock holds hashes for every platform and no index address. Needs uv (https://docs.astral.sh/uv).
 lock:

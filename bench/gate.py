@@ -34,8 +34,7 @@ from scipy import optimize, stats
 from ferry.traffic.gate import looks, statistics
 from ferry.traffic.gate.decision import Decision
 from ferry.traffic.gate.gate import Gate
-from ferry.traffic.gate.measures import MEASURES, NOTHING, Known, Measured
-from ferry.traffic.gate.metrics import FAILURES
+from ferry.traffic.gate.measures import FAILURES, MEASURES, NOTHING, Known, Measured
 from ferry.traffic.gate.policy import CanaryPolicy, Step
 
 Array = NDArray[Any]
@@ -160,7 +159,7 @@ def simulated(quality: Quality, count: int, ends_s: Array, random: np.random.Gen
     measures = {name: Known(np.empty(0, dtype=np.int64), np.empty(0)) for name in MEASURES}
     draw, streamed = random.random(count), random.random(count) < STREAMED
     edges = np.cumsum([quality.errors, quality.truncated, quality.hangs])
-    for name, low, high in zip(FAILURES, [0.0, *edges[:-1]], edges, strict=True):
+    for name, low, high in zip(FAILURES, [0.0, *edges[:-1]], edges, strict=False):
         at = np.flatnonzero((draw >= low) & (draw < high))
         measures[name] = Known(at, np.ones(len(at)))
     answered = draw >= edges[-1]

@@ -1,4 +1,4 @@
-"""Load for bench/crossing.py from vegeta, a compiled generator: a constant rate, whatever becomes of requests."""
+"""Load for bench/crossing.py from vegeta: a constant rate, whatever becomes of earlier requests."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,12 +33,14 @@ def up(
     """Preview, check the policies, price the change, ask, then `pulumi up` of exactly that (exit 3: declined)."""
     from tempfile import TemporaryDirectory
 
+    from ferry import ledger
     from ferry.provisioning import preview, price
     from ferry.provisioning.text import describe, document
 
     if save_plan and plan:
         raise typer.BadParameter("give --save-plan or --plan, not both")
     command, region = _command(stack, project)
+    stack_file = command.project / "stacks" / f"Pulumi.{stack}.yaml"
     with TemporaryDirectory() if not save_plan else nullcontext(".") as folder:
         saved = plan or save_plan or Path(folder) / "plan.json"
         with working("previewing", quiet=as_json):
@@ -53,7 +56,8 @@ def up(
             return
         if not yes and not typer.confirm("go on?", err=True):
             raise typer.Exit(NO)
-        command.up(saved.absolute())
+        command.up(saved.absolute(), output=sys.stderr.fileno() if as_json else None)
+        ledger.append(Path(), "up", inputs=[stack_file], outputs=[], forced=False, result="done")
 
 
 def drift(stack: Stack, project: Project = None, as_json: Json = False) -> None:

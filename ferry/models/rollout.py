@@ -6,7 +6,7 @@ Each step looks at what is there and does the rest, so a rollout that broke off 
     which version is meant; a launch-template version that names it; the nodes, new ones first, half of them and then
     the others; and what the refresh left of old nodes in the warm pool
 
-The embedded account of a rehearsal knows no instance refresh, so a rollout can be rehearsed no further than that.
+The embedded account of a rehearsal exchanges the nodes at once and says so; nothing fails there.
 
 A failed boot, or the alarm on unhealthy nodes, brings the old template back (EC2 Auto Scaling does that by itself). A
 wanted rollback is a promotion of the previous version and a rollout.

@@ -47,13 +47,17 @@ class Command:
         """What a `refresh` would write into the state; nothing is written."""
         return self._report("refresh", "--preview-only")
 
-    def up(self, plan: Path | None) -> None:
-        """Make it so, with the CLI's own output. Nothing but the plan is done where one is given."""
+    def up(self, plan: Path | None, output: int | None = None) -> None:
+        """Make it so; what the CLI says goes to `output`, a file descriptor, or to standard output.
+
+        Nothing but the plan is done where one is given.
+        """
         constrained = ["--plan", str(plan)] if plan else []
         done = subprocess.run(  # noqa: S603 (the CLI, and no text of others)
             [self._path, "up", "--stack", self.stack, "--yes", "--skip-preview", *constrained, *self.policies],
             cwd=self.project,
             env=self._environment,
+            stdout=output,
             check=False,
         )
         if done.returncode:

@@ -7,6 +7,8 @@ point is that there are none.
 
 from __future__ import annotations
 
+from functools import cache
+
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ferry.compliance.account import compute, logs, network, rights, storage
@@ -22,7 +24,7 @@ def resources(client: Clients, context: Context) -> list[Resource]:
 
     Raises InputError where the account cannot be asked, with the call and the remedy.
     """
-    account = Account(client, context.region, context.environment)
+    account = Account(cache(client), context.region, context.environment)  # making a client costs more than a call
     try:
         return [found for read in READERS for found in read(account)]
     except (ClientError, BotoCoreError) as error:

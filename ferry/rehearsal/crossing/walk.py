@@ -163,7 +163,7 @@ class Walk:
         self._load = stack.enter_context(
             Load(site.url, requests_per_second=REQUESTS_PER_SECOND, headers=lambda: with_token)
         )
-        return {"envoy_pid": site.envoy_pid, "without_token_status": 401, "with_token_status": 200}
+        return {"without_token_status": 401, "with_token_status": 200}
 
     def _cut_over_and_break(self) -> Figures:
         broken: list[float] = []

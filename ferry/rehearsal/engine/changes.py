@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ferry.errors import UnknownProperty
-from ferry.rehearsal.engine.values import has_unknown
 from ferry.rehearsal.handlers import HANDLERS, Handler
 from ferry.rehearsal.handlers.tagging import TAGGED
 
@@ -30,16 +29,12 @@ class Change:
 def between(
     token: str, name: str, old: Mapping[str, Any], new: Mapping[str, Any], ignored: Iterable[str] = ()
 ) -> Change:
-    """Compare a resource's inputs. What a preview does not know counts as changed, as it may be.
+    """Compare a resource's inputs. What a preview does not know differs from every value, as it may.
 
     Raises UnknownProperty when a property changes of which it is not known whether AWS can do that.
     """
     handler = HANDLERS[token]
-    changed = frozenset(
-        key
-        for key in {*old, *new} - set(ignored)
-        if old.get(key) != new.get(key) or (key not in old and has_unknown(new[key]))
-    )
+    changed = frozenset(key for key in {*old, *new} - set(ignored) if old.get(key) != new.get(key))
     replacing = changed & handler.fixed
     if not replacing and (unknown := sorted(key for key in changed if not _updatable(token, handler, key))):
         raise UnknownProperty(

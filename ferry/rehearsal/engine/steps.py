@@ -17,25 +17,21 @@ class Steps:
 
     changes: list[ResourceChange] = field(default_factory=list)
     """Of what stands in the account: neither components nor the engine's own resources."""
-    drifted: list[ResourceChange] = field(default_factory=list)
-    """What a refresh found to be another than the state says."""
     errors: list[str] = field(default_factory=list)
 
     def note(self, event: Any) -> None:
         """Take one event of `pulumi.automation`."""
         if event.resource_pre_event:
-            self._step(event.resource_pre_event.metadata, self.changes)
-        elif event.res_outputs_event and event.res_outputs_event.metadata.op in ("refresh", "update", "delete"):
-            self._step(event.res_outputs_event.metadata, self.drifted)
+            self._step(event.resource_pre_event.metadata)
         elif event.diagnostic_event and event.diagnostic_event.severity == "error":
             said = " ".join(event.diagnostic_event.message.split()).removeprefix("error: ")
             self.errors.append(said)
 
-    def _step(self, metadata: Any, to: list[ResourceChange]) -> None:
+    def _step(self, metadata: Any) -> None:
         operation = str(getattr(metadata.op, "value", metadata.op))
         state = metadata.new or metadata.old
         if operation in ACTIONS and state.custom and not metadata.type.startswith("pulumi:"):
-            to.append(
+            self.changes.append(
                 ResourceChange(
                     action=ACTIONS[operation],
                     type=metadata.type,

@@ -48,15 +48,6 @@ def plain(value: Any) -> Any:
     return value
 
 
-def has_unknown(value: Any) -> bool:
-    """Whether a preview does not know the value, or a part of it."""
-    if isinstance(value, Mapping):
-        return any(has_unknown(item) for item in value.values())
-    if isinstance(value, list):
-        return any(has_unknown(item) for item in value)
-    return bool(value == UNKNOWN)
-
-
 def _whole(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)

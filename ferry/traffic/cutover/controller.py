@@ -13,11 +13,12 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ferry.errors import GatewayError, Superseded, TrafficError
+from ferry.errors import GatewayError, Superseded, TrafficError, UnwritableOutput
 from ferry.traffic.cutover import record
 from ferry.traffic.cutover.observation import Source
 from ferry.traffic.cutover.state import GOING_HOME, HOME, Division, Holder, Order, State, StateFile, superseded
@@ -26,7 +27,6 @@ from ferry.traffic.cutover.watch import Judged, Watch
 from ferry.traffic.cutover.weights import Weights
 from ferry.traffic.gate.policy import CanaryPolicy, Step
 
-LONGEST_TICK_SECONDS = 1.0
 SUPERSEDED_SECONDS = 2.0
 """Between taking over and saying who did."""
 
@@ -144,7 +144,8 @@ class Controller:
 
     def _again(self, found: State, standing: Division) -> State:
         """The one that is under way; the policy may have changed, the place where traffic is may not."""
-        if standing not in (found.intended, found.before):
+        pending = found.entered_at is None or found.phase in GOING_HOME
+        if standing != found.intended and not (pending and standing == found.before):
             raise TrafficError(
                 f"{found.candidate} has {standing}, the cutover left it {found.intended}: somebody else has changed "
                 "that; `ferry rollback` brings all traffic home, then start again"
@@ -152,8 +153,6 @@ class Controller:
         update: dict[str, Any] = {"plan": str(self.plan.resolve()), "policy": str(self.policy_file.resolve())}
         if found.phase == "running" and found.step >= 0:
             update["step"] = self._step_at(found.intended)
-        if standing != found.intended:
-            update["entered_at"] = None
         return found.model_copy(update=update)
 
     def _step_at(self, division: Division) -> int:
@@ -221,7 +220,7 @@ class Controller:
         gate = Gate(self.policy, step, started_s=started_s)
         last = index + 1 == len(self.steps)
         watch = Watch(gate, self.source, state, home=self.home, mirrored=step.shadow, last=last)
-        return watch, min(LONGEST_TICK_SECONDS, gate.required().minimum_seconds / 5)
+        return watch, min(self.weights.longest_tick_seconds, gate.required().minimum_seconds / 5)
 
     def _watch(self, state: State) -> Judged:
         """Watch one step until there is something to do."""
@@ -260,17 +259,13 @@ class Controller:
     def _next(self, state: State, judged: Judged) -> State:
         if judged.action != "advance":
             aborted = judged.action == "abort"
-            # Before anything moves: a controller that is killed now is followed by one that goes home.
-            state = self._save(
-                state,
-                phase="aborting" if aborted else "rolling back",
-                before=state.intended,
-                intended=HOME,
-                serial=state.serial + 1,
-                why=judged.reason,
-            )
-            record.append(state, state.phase, change=True, figures={**judged.figures, "reason": judged.reason})
-            return state
+            going: dict[str, Any] = {"phase": "aborting" if aborted else "rolling back", "why": judged.reason}
+            going |= {"before": state.intended, "intended": HOME, "serial": state.serial + 1}
+            state = state.model_copy(update=going)
+            # A controller that is killed now is followed by one that goes home. A full disk keeps nobody from it.
+            with suppress(UnwritableOutput):
+                self.states.save(state)
+            return self._go_home(state, judged.figures)
         record.append(state, "advance", figures={**judged.figures, "reason": judged.reason})
         if state.step + 1 < len(self.steps):
             return self._announce(state, state.step + 1, judged.reason)
@@ -278,12 +273,12 @@ class Controller:
         record.append(state, "done", change=True, figures={"reason": judged.reason})
         return state
 
-    def _go_home(self, state: State) -> State:
+    def _go_home(self, state: State, figures: Mapping[str, Any] | None = None) -> State:
         self._tell(state, state.phase, state.why)
         # Whatever Envoy says: the file has to say home, also for an Envoy that comes back later.
         self._set(state, before=HOME)
-        state = self._save(state, phase=GOING_HOME[state.phase], serial=state.serial + 1)
-        record.append(state, state.phase, change=True, figures={"reason": state.why})
+        state = self._save(state, phase=GOING_HOME[state.phase])
+        record.append(state, state.phase, change=True, figures={**(figures or {}), "reason": state.why})
         return state
 
     def _set(self, state: State, *, before: Division) -> None:

@@ -33,7 +33,7 @@ class _Side:
 AT_HOME = "local"
 """The cluster of the engine in the room."""
 ABORT_SECONDS = 10.0
-"""A controller looks for orders once a second; one that has not acted by then is stopped or hangs."""
+"""A controller of the gateway looks for orders once a second; one that has not acted by then is stopped or hangs."""
 
 
 @dataclass(frozen=True)

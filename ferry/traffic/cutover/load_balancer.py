@@ -34,6 +34,8 @@ class ListenerWeights:
     target_groups: Mapping[str, str]
     """Version to ARN."""
     can_mirror: bool = False
+    longest_tick_seconds: float = 10.0
+    """AWS throttles who asks each second, and its metrics have one value a minute."""
 
     @classmethod
     def find(cls, elbv2: Any, listener_arn: str, baseline: str, candidate: str) -> ListenerWeights:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ferry import ledger
-from ferry.traffic.cutover.state import State
+from ferry.traffic.cutover.state import GOING_HOME, State
 
 VERB = "cutover"
 
@@ -49,7 +49,7 @@ def missing(state: State) -> None:
 
     Raises TamperedArtefact for a ledger that was changed, UnwritableOutput.
     """
-    if state.serial == 0 or (state.phase == "running" and state.entered_at is None):
+    if state.serial == 0 or state.phase in GOING_HOME or (state.phase == "running" and state.entered_at is None):
         return  # nothing was done yet, or it is done again
     lines = ledger.read(folder_of(state))
     known = {(line["figures"].get("cutover"), line["figures"].get("change")) for line in lines if line.get("figures")}

@@ -62,8 +62,9 @@ def roll_back(
     problems: list[str] = []
     found = _found(states, problems)
     before = _standing(weights, found, problems)
-    warmth = home()
-    if warmth.state == "cold" and not force and before.candidate > 0 and not candidate_is_down():
+    # An engine that hangs takes its time to be found cold: who forces it does not wait for that.
+    warmth = None if force else home()
+    if warmth is not None and warmth.state == "cold" and before.candidate > 0 and not candidate_is_down():
         return Rollback(before=before, home=warmth, refused=True)
     fence = weights.take_over(0 if found is None else found.generation)
     # Where nobody knows a plan, the ledger lies beside the state.
@@ -81,7 +82,8 @@ def roll_back(
             raise
         confirmed = False
         problems.append(str(error))
-    state = state.model_copy(update={"phase": phase, "serial": state.serial + 1})
+    warmth = warmth or home()
+    state = state.model_copy(update={"phase": phase})
     with _noting(problems):
         states.save(state)
     with _noting(problems):

@@ -15,8 +15,7 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -25,11 +24,9 @@ from pydantic import Field, ValidationError
 
 from ferry.artefacts import Frozen, first_problem, write_whole
 from ferry.errors import Superseded, TrafficError, UnwritableOutput
+from ferry.traffic.lock import locked
 
 SCHEMA: Literal["ferry/cutover/v1"] = "ferry/cutover/v1"
-LOCK_SECONDS = 10.0
-"""A write takes milliseconds; who holds the lock for longer was stopped while it wrote."""
-
 Phase = Literal["running", "rolling back", "aborting", "done", "rolled back", "aborted"]
 Wanted = Literal["run", "pause", "abort"]
 GOING_HOME: Mapping[Phase, Phase] = {"rolling back": "rolled back", "aborting": "aborted"}
@@ -182,26 +179,6 @@ def superseded(found: State) -> Superseded:
         f"{found.holder} has taken over (generation {found.generation}); this controller may change nothing any more, "
         "and traffic is as the other one says: `ferry cutover status`"
     )
-
-
-@contextmanager
-def locked(path: Path, wait_seconds: float = LOCK_SECONDS) -> Iterator[None]:
-    """Hold a lock file. Raises TrafficError where somebody does not let go of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        until = time.monotonic() + wait_seconds
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise TrafficError(
-                        f"{path}: locked for more than {wait_seconds:.0f} s by a process that was stopped while it "
-                        "wrote; end that one (`fuser` names it) and run this again"
-                    ) from None
-                time.sleep(0.01)
-        yield
 
 
 class Alive:

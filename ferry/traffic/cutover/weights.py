@@ -44,6 +44,10 @@ class Weights(Protocol):
         """Of a load balancer; None: these are the gateway's."""
 
     @property
+    def longest_tick_seconds(self) -> float:
+        """How often who asks may ask."""
+
+    @property
     def can_mirror(self) -> bool:
         """Whether a shadow step is possible."""
 
@@ -71,6 +75,7 @@ class GatewayWeights:
     candidate: str = "cloud"
     can_mirror: bool = True
     listener_arn: None = None
+    longest_tick_seconds: float = 1.0
     apply_seconds: float = APPLY_SECONDS
 
     def __post_init__(self) -> None:

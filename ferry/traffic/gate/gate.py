@@ -14,8 +14,9 @@ import numpy as np
 from ferry.traffic.gate import looks, statistics
 from ferry.traffic.gate.decision import Action, Decision, FigureValue, Required
 from ferry.traffic.gate.events import Events
+from ferry.traffic.gate.limits import Limit, limits
 from ferry.traffic.gate.measures import NOTHING, Measured, measure
-from ferry.traffic.gate.metrics import Limit, SlowAnswers, comparisons, limits
+from ferry.traffic.gate.metrics import SlowAnswers, comparisons
 from ferry.traffic.gate.missing import missing
 from ferry.traffic.gate.open_requests import OpenRequests
 from ferry.traffic.gate.policy import CanaryPolicy, Step
@@ -34,7 +35,7 @@ class Gate:
         self._comparisons, self._limits = comparisons(policy), limits(policy)
         self._baseline, self._candidate = NOTHING, NOTHING
         """Of this round."""
-        self._round, self._next_look, self._spent = 0, 0, 0.0
+        self._round, self._next_look, self._spent, self._may_spend = 0, 0, 0.0, 0.0
         self._alpha = looks.alpha_of_round(policy, 0)
         """Of one test in this round."""
         self._round_began_s = started_s
@@ -66,8 +67,6 @@ class Gate:
 
         Once it says `roll back` it keeps to that.
         """
-        if self._refused is not None:
-            return self._refused
         ours = [one for one in candidate if one.start_s >= self._started_s]
         theirs = list(baseline) if self._step.is_alone else [one for one in baseline if one.start_s >= self._started_s]
         earlier = len(candidate) - len(ours)
@@ -119,12 +118,15 @@ class Gate:
 
     def _is_refused(self, baseline: Measured, candidate: Measured) -> bool:
         spent = statistics.spent(self._levels[self._next_look - 1], self._alpha)
-        may_spend, self._spent = spent - self._spent, spent
+        self._may_spend, self._spent = spent - self._spent, spent
         for metric in (*self._comparisons, *self._limits):
-            if metric.matters(baseline, candidate) and (p_value := metric.p_value(baseline, candidate)) <= may_spend:
+            if (
+                metric.matters(baseline, candidate)
+                and (p_value := metric.p_value(baseline, candidate)) <= self._may_spend
+            ):
                 reason = (
                     f"{metric.sentence(baseline, candidate)}; p = {p_value:.2g}, and this look refuses from "
-                    f"{may_spend:.2g} down"
+                    f"{self._may_spend:.2g} down"
                 )
                 self._refused = self._decision("roll back", reason, baseline, candidate)
                 return True
@@ -179,6 +181,7 @@ class Gate:
             "look": self._next_look,
             "looks": len(self._levels),
             "alpha_per_test": looks.alpha_per_test(self._policy),
+            "refuses_from": self._may_spend,
             "baseline.requests": len(baseline),
             "baseline.required": need.baseline,
             "candidate.requests": len(candidate),

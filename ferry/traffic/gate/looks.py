@@ -17,8 +17,9 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-from ferry.traffic.gate import metrics
 from ferry.traffic.gate.decision import Required
+from ferry.traffic.gate.limits import limits
+from ferry.traffic.gate.metrics import P99, comparisons
 from ferry.traffic.gate.policy import CanaryPolicy, Step
 from ferry.traffic.gate.statistics import sample_size, spent
 
@@ -36,7 +37,7 @@ OPEN_GROWTH = 1.5
 
 def alpha_per_test(policy: CanaryPolicy) -> float:
     """Bonferroni over all tests of all steps: those of the metrics, the limits, and the open requests."""
-    tests = len(metrics.comparisons(policy)) + len(metrics.limits(policy)) + 1
+    tests = len(comparisons(policy)) + len(limits(policy)) + 1
     return policy.gate.alpha / (tests * len(policy.steps))
 
 
@@ -70,7 +71,7 @@ def required(policy: CanaryPolicy, step: Step) -> Required:
     gate = policy.gate
     last_look = alpha_of_round(policy, 0) - spent(1 / GROWTH, alpha_of_round(policy, 0))
     ratio = _baseline_by_candidate(policy, step)
-    slow = 1 - metrics.P99
+    slow = 1 - P99
     rates = (gate.error_rate, gate.error_rate * gate.error_ratio), (slow, gate.slow_ratio * slow)
     candidate, latencies = (sample_size(*pair, ratio, last_look, gate.power) for pair in rates)
     if step.minimum_requests is not None:

@@ -1,7 +1,8 @@
 """What a request is to the gate: how it failed, if it did, and how long it took.
 
 A request fails in one way only: it *hangs*, else its client left (*abandoned*), else it is an *error* (5xx, no answer,
-or another side had to answer), else it was *truncated*. Answers of 4xx are neither failures nor measured.
+or another side had to answer), else *refused* (4xx: mostly the client's fault, but an engine that does not know the
+model says so too), else it was *truncated*.
 """
 
 from __future__ import annotations
@@ -16,10 +17,8 @@ from ferry.traffic.gate.statistics import Floats, Positions
 from ferry.traffic.gateway.routes import FAIL_OVER
 from ferry.traffic.requests import Request
 
-MEASURES = (
-    "errors", "truncated", "hangs", "abandoned",
-    "ttft", "tpot", "tpot_bytes", "token_time", "token_time_bytes",
-)  # fmt: skip
+FAILURES = ("errors", "truncated", "hangs", "refused", "abandoned")
+MEASURES = (*FAILURES, "ttft", "tpot", "tpot_bytes", "token_time", "token_time_bytes")
 """A failure is 1 where there is one. Times are in ms:
 
 ttft              to the first byte of a streamed answer
@@ -97,7 +96,7 @@ def measure(requests: Sequence[Request], hang_ms: float) -> Measured:
         failure = _failure(request, hang_ms)
         if failure is not None:
             found[failure].append((at, 1.0))
-        elif request.status is not None and request.status < 400:
+        else:
             for name, value in _times(request):
                 found[name].append((at, value))
     known = {
@@ -124,9 +123,9 @@ def _failure(request: Request, hang_ms: float) -> str | None:
         return "abandoned"
     if request.status is None or request.status >= 500 or failed_over(request):
         return "errors"
-    if request.status < 400 and not request.finished:
-        return "truncated"
-    return None
+    if request.status >= 400:
+        return "refused"
+    return None if request.finished else "truncated"
 
 
 def _times(request: Request) -> Iterator[tuple[str, float]]:

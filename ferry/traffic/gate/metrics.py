@@ -8,14 +8,13 @@ from typing import Protocol
 
 from ferry.traffic.gate import statistics
 from ferry.traffic.gate.decision import FigureValue
-from ferry.traffic.gate.measures import Measured
+from ferry.traffic.gate.measures import FAILURES, Measured
 from ferry.traffic.gate.policy import CanaryPolicy
 from ferry.traffic.gate.statistics import Floats
 
 CONFIDENCE = 0.95
 """Of the intervals in the figures."""
 P99 = 0.99
-FAILURES = ("errors", "truncated", "hangs")
 KNOWN_TOKENS = 0.9
 """With fewer token counts than this on a side, both are compared by bytes: who does not ask for `usage` gets none."""
 
@@ -68,8 +67,9 @@ class Failures:
         """See Metric."""
         bad, was = candidate.count(self.name), baseline.count(self.name)
         return (
-            f"{self.name} at {bad:,} of {len(candidate):,} requests of the candidate ({_share(bad, len(candidate))}) "
-            f"against {was:,} of {len(baseline):,} of the baseline ({_share(was, len(baseline))})"
+            f"{self.name} at {bad:,} of {len(candidate):,} requests of the candidate "
+            f"({share_text(bad, len(candidate))}) against {was:,} of {len(baseline):,} of the baseline "
+            f"({share_text(was, len(baseline))})"
         )
 
 
@@ -140,7 +140,7 @@ class SlowAnswers:
         above, of = found.above(1.0), len(found.candidate)
         return (
             f"{self.name}: P99 of the candidate {mine:.3g} {found.unit} against {found.limit:.3g} of the baseline, "
-            f"which {above:,} of {of:,} answers ({_share(above, of)}) exceed"
+            f"which {above:,} of {of:,} answers ({share_text(above, of)}) exceed"
         )
 
     def answers(self, baseline: Measured, candidate: Measured) -> Answers:
@@ -155,106 +155,13 @@ class SlowAnswers:
         return Answers(baseline.values(name), candidate.values(name), unit)
 
 
-@dataclass(frozen=True)
-class FailureLimit:
-    """An absolute limit of the share of requests that fail in any way."""
-
-    limit: float
-    name: str = "slo.error_rate"
-
-    def matters(self, baseline: Measured, candidate: Measured) -> bool:
-        """See Metric."""
-        return self.is_exceeded(candidate)
-
-    def p_value(self, baseline: Measured, candidate: Measured) -> float:
-        """See Metric."""
-        return statistics.binomial(self._count(candidate), len(candidate), self.limit)
-
-    def figures(self, baseline: Measured, candidate: Measured) -> dict[str, FigureValue]:
-        """See Metric."""
-        return {
-            f"{self.name}.limit": self.limit,
-            f"{self.name}.p_value": self.p_value(baseline, candidate),
-        } | rate_figures(f"{self.name}.candidate", self._count(candidate), len(candidate))
-
-    def sentence(self, baseline: Measured, candidate: Measured) -> str:
-        """See Metric."""
-        bad = self._count(candidate)
-        return (
-            f"{bad:,} of {len(candidate):,} requests of the candidate failed ({_share(bad, len(candidate))}), and the "
-            f"limit is {self.limit:.2%}"
-        )
-
-    def is_exceeded(self, candidate: Measured) -> bool:
-        """As far as was seen, however uncertain."""
-        return self._count(candidate) > self.limit * len(candidate)
-
-    def _count(self, requests: Measured) -> int:
-        return sum(requests.count(name) for name in FAILURES)
-
-
-@dataclass(frozen=True)
-class P99Limit:
-    """An absolute limit of a P99: more than 1 % of the answers are slower."""
-
-    measure: str
-    limit_ms: float
-
-    @property
-    def name(self) -> str:
-        """As in the figures."""
-        return f"slo.{self.measure}_p99_ms"
-
-    def matters(self, baseline: Measured, candidate: Measured) -> bool:
-        """See Metric."""
-        return self.is_exceeded(candidate)
-
-    def p_value(self, baseline: Measured, candidate: Measured) -> float:
-        """See Metric."""
-        values = candidate.values(self.measure)
-        return statistics.binomial(int((values > self.limit_ms).sum()), len(values), 1 - P99)
-
-    def figures(self, baseline: Measured, candidate: Measured) -> dict[str, FigureValue]:
-        """See Metric."""
-        return {
-            f"{self.name}.limit": self.limit_ms,
-            f"{self.name}.p_value": self.p_value(baseline, candidate),
-        } | quantile_figures(f"{self.name}.candidate", candidate.values(self.measure))
-
-    def sentence(self, baseline: Measured, candidate: Measured) -> str:
-        """See Metric."""
-        values = candidate.values(self.measure)
-        mine = statistics.largest(values, statistics.upper_rank(P99, len(values)))
-        return f"{self.measure}: P99 of the candidate {mine:.3g} ms, and the limit is {self.limit_ms:g} ms"
-
-    def is_exceeded(self, candidate: Measured) -> bool:
-        """As far as was seen, however uncertain."""
-        values = candidate.values(self.measure)
-        return len(values) > 0 and statistics.largest(values, statistics.upper_rank(P99, len(values))) > self.limit_ms
-
-
-Limit = FailureLimit | P99Limit
-
-
 def comparisons(policy: CanaryPolicy) -> tuple[Failures | SlowAnswers, ...]:
     """What is compared with the baseline."""
     gate = policy.gate
     return (
-        *(Failures(name, gate.tolerated_error_excess) for name in (*FAILURES, "abandoned")),
+        *(Failures(name, gate.tolerated_error_excess) for name in FAILURES),
         *(SlowAnswers(name, gate.tolerated_p99_ratio) for name in ("ttft", "tpot", "token_time")),
     )
-
-
-def limits(policy: CanaryPolicy) -> tuple[Limit, ...]:
-    """What is held against the policy's absolute limits."""
-    slo, found = policy.slo, list[Limit]()
-    if slo.error_rate is not None:
-        found.append(FailureLimit(slo.error_rate))
-    if slo.ttft_p99_ms is not None:
-        found.append(P99Limit("ttft", slo.ttft_p99_ms))
-    if slo.tpot_p99_ms is not None:
-        found.append(P99Limit("tpot", slo.tpot_p99_ms))
-    return tuple(found)
 
 
 def rate_figures(name: str, events: int, count: int) -> dict[str, FigureValue]:
@@ -275,5 +182,6 @@ def quantile_figures(name: str, values: Floats) -> dict[str, FigureValue]:
     return {f"{name}.count": len(values), f"{name}.p99": p99, f"{name}.p99_low": low, f"{name}.p99_high": high}
 
 
-def _share(events: int, count: int) -> str:
+def share_text(events: int, count: int) -> str:
+    """For people."""
     return f"{events / count:.2%}" if count else "no requests"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +14,7 @@ import yaml
 from ferry.errors import GatewayError, Superseded
 from ferry.traffic.gateway.admin import Admin
 from ferry.traffic.gateway.routes import FAIL_OVER, LOADER, Routes
+from ferry.traffic.lock import locked
 
 Filter = Literal["authentication", "revocation", "rate_limit"]
 FILTERS: tuple[Filter, ...] = ("authentication", "revocation", "rate_limit")
@@ -78,7 +77,7 @@ class GatewayFolder:
 
     def take_over(self) -> int:
         """Raise the generation by one, and give it: from now on older controllers are refused. All else stays."""
-        with self._writing():
+        with locked(self.routes_lock):
             routes = self.read_routes()
             return self._replace(replace(routes, generation=routes.generation + 1)).generation
 
@@ -93,7 +92,7 @@ class GatewayFolder:
             raise GatewayError(
                 f"{self.envoy_file}: has no cluster {', '.join(unknown)}; it has {', '.join(self.clusters())}"
             )
-        with self._writing():
+        with locked(self.routes_lock):
             present = self.read_routes().generation
             if present > fence:
                 raise Superseded(
@@ -147,13 +146,6 @@ class GatewayFolder:
     def _said(self, key: str) -> Mapping[str, Any]:
         said: Mapping[str, Any] = self.document()[key]
         return said
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        self.state.mkdir(parents=True, exist_ok=True)
-        with self.routes_lock.open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def _replace(self, routes: Routes) -> Routes:
         replace_whole(self.routes_file, routes.dump())

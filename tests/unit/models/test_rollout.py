@@ -1,4 +1,4 @@
-"""A rollout against an embedded account; its EC2 Auto Scaling is played here, since moto has no instance refresh.
+"""A rollout against an embedded account; its EC2 Auto Scaling is played here, so that a refresh can end in any way.
 
 Every request to the played service is checked against AWS's own description of it.
 """
@@ -133,7 +133,7 @@ class Autoscaling:
 
 
 class Ec2:
-    """moto's, and `SourceVersion`, which moto 5.2.5 accepts and does not heed."""
+    """The account's, and the token that it was asked with last."""
 
     def __init__(self, client: Any) -> None:
         self._client, self.token = client, ""
@@ -141,13 +141,8 @@ class Ec2:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
-    def create_launch_template_version(self, SourceVersion: str, **given: Any) -> Any:  # noqa: N803 (boto3's name)
-        found = self._client.describe_launch_template_versions(
-            LaunchTemplateId=given["LaunchTemplateId"], Versions=[SourceVersion]
-        )
-        data = found["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    def create_launch_template_version(self, **given: Any) -> Any:
         self.token = given["ClientToken"]
-        given["LaunchTemplateData"] = {**data, **given["LaunchTemplateData"]}
         return self._client.create_launch_template_version(**given)
 
 
@@ -443,17 +438,42 @@ def test_what_aws_refuses_is_told_on_one_line(template: str, clients: Callable[[
     assert "\n" not in str(raised.value)
 
 
-def test_the_embedded_account_knows_no_instance_refresh(template: str, account: Any) -> None:
+def test_the_embedded_account_exchanges_nodes_and_says_what_it_does_not_look_at(template: str, account: Any) -> None:
     at = Account(*(account.client(service) for service in ("autoscaling", "ec2", "cloudwatch")))
+    group = account.client("elbv2").create_target_group(
+        Name="blue", Protocol="HTTP", Port=8000, VpcId=at.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    )["TargetGroups"][0]["TargetGroupArn"]
+    at.cloudwatch.put_metric_alarm(
+        AlarmName="rollback",
+        Namespace="AWS/ApplicationELB",
+        MetricName="UnHealthyHostCount",
+        Dimensions=[{"Name": "TargetGroup", "Value": group.rpartition(":")[2]}],
+        ComparisonOperator="GreaterThanThreshold",
+        EvaluationPeriods=1,
+        Threshold=0,
+        Period=60,
+        Statistic="Maximum",
+    )
     at.autoscaling.create_auto_scaling_group(
         AutoScalingGroupName=GROUP,
-        MinSize=0,
-        MaxSize=1,
+        MinSize=2,
+        MaxSize=2,
         AvailabilityZones=["us-east-1a"],
         LaunchTemplate={"LaunchTemplateId": template, "Version": "1"},
+        TargetGroupARNs=[group],
     )
-    with pytest.raises(TransferError, match="Internal Server Error"):
-        run(at, settings())
+    before = fleets.look(at.autoscaling, GROUP)
+    started = run(at, settings(), wait=False)
+    assert (started.state, started.outdated_live) == ("replacing", 2)
+    with pytest.raises(ClientError, match="InstanceRefreshInProgress"):
+        at.autoscaling.start_instance_refresh(AutoScalingGroupName=GROUP)
+    done = run(at, settings())
+    after = fleets.look(at.autoscaling, GROUP)
+    assert (done.state, done.served, done.outdated_live) == ("in place", "2", 0)
+    assert (before.live, after.live, after.template_version) == ({"1": 2}, {"2": 2}, "2")
+    assert done.refresh is not None
+    assert "nothing of their health, warm-up, checkpoints or alarm is seen" in done.refresh.reason
+    assert run(at, settings(), version="1").served == "1"
 
 
 def test_a_template_of_another_image_is_not_taken_for_it(

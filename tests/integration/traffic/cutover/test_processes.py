@@ -21,6 +21,7 @@ from ferry.rehearsal.crossing.site import Site, serving
 from ferry.traffic.cutover.state import HOME, Division
 from ferry.traffic.cutover.warmth import Warmth, engines_of, warmth_at_home
 from ferry.traffic.cutover.weights import GatewayWeights
+from ferry.traffic.lock import locked
 from stacks.settings import Settings
 from tests.gateways import wait_until
 from tests.plans import write_plan
@@ -147,7 +148,9 @@ def test_one_that_sleeps_while_another_takes_over_is_refused_and_says_by_whom(
 ) -> None:
     first = ferry("cutover", "start", steps=FIVE_FOR_LONG)
     wait_until(held_at(site, 5), 60)
-    first.send_signal(signal.SIGSTOP)
+    # Not while it writes: a stopped process keeps its lock, and who comes then is told to end it.
+    with locked(site.desk.states.lock), locked(site.folder.routes_lock):
+        first.send_signal(signal.SIGSTOP)
     code, _, err = end(ferry("cutover", "start", steps=FIVE_FOR_LONG))
     assert code == 1
     assert "`ferry cutover start` of " in err

@@ -190,6 +190,20 @@ def test_a_bucket_with_contents_is_deleted_only_where_that_was_asked_for(
         account.client("s3").head_bucket(Bucket="models")
 
 
+def test_a_load_balancer_under_deletion_protection_is_not_deleted_as_in_aws(
+    engine: Any, account: Any, refused: Callable[..., str]
+) -> None:
+    balancer = "aws:lb/loadBalancer:LoadBalancer"
+    subnets = [one["SubnetId"] for one in account.client("ec2").describe_subnets()["Subnets"]][:2]
+    inputs = {"subnets": subnets, "enableDeletionProtection": True}
+    id_, outputs = engine.create(balancer, inputs)
+    said = refused(lambda: engine.delete(balancer, id_, outputs, inputs))
+    assert f"load balancer {id_} cannot be deleted because deletion protection is enabled" in said
+    engine.update(balancer, id_, outputs, inputs, inputs | {"enableDeletionProtection": False})
+    engine.delete(balancer, id_, outputs, inputs)
+    assert account.client("elbv2").describe_load_balancers()["LoadBalancers"] == []
+
+
 def test_a_secret_arrives_opened_and_the_engine_is_told_that_it_closes_them(engine: Any) -> None:
     request = provider_pb2.ConfigureRequest(variables={"aws:config:region": "us-east-1"}, acceptSecrets=True)
     answer = engine.stub.Configure(request)

@@ -40,9 +40,12 @@ class Road:
     candidate: str = "cloud"
     can_mirror: bool = True
     listener_arn: str | None = None
+    longest_tick_seconds: float = 1.0
+    keeps_generation: bool = True
+    """False: as a load balancer."""
 
     def standing(self, generation: int) -> Standing:
-        return Standing(self.division, self.generation)
+        return Standing(self.division, self.generation if self.keeps_generation else generation)
 
     def take_over(self, above: int) -> int:
         self.generation = max(self.generation, above) + 1
@@ -51,7 +54,7 @@ class Road:
     def set(self, division: Division, *, before: Division, fence: int) -> None:
         if self.dies == "before":
             raise Killed
-        if fence < self.generation:
+        if self.keeps_generation and fence < self.generation:
             raise Superseded("an old generation")
         if division == self.refuses:
             raise GatewayError("Envoy refuses the routes: no such cluster")

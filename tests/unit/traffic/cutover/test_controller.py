@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ferry import ledger
-from ferry.errors import GatewayError, Superseded, TrafficError
+from ferry.errors import GatewayError, Superseded, TrafficError, UnwritableOutput
 from ferry.traffic.cutover import controller
-from ferry.traffic.cutover.state import HOME, Division
+from ferry.traffic.cutover.state import HOME, Division, StateFile
 from ferry.traffic.cutover.warmth import Warmth
 
 if TYPE_CHECKING:
@@ -56,7 +56,23 @@ def test_the_gate_sends_all_traffic_home_in_one_step(site: Site) -> None:
     state = site.controller().run()
     assert (state.phase, state.why) == ("rolled back", "roll back at 50 %")
     assert site.road.seen == [SHADOW, FIVE, HALF, HOME]
-    assert results(site.folder)[-2:] == ["rolling back", "rolled back"]
+    assert results(site.folder)[-1] == "rolled back"
+    assert ledger.read(site.folder)[-1]["figures"]["looks"] == 1
+
+
+def test_a_disk_that_is_full_keeps_nobody_from_going_home(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise UnwritableOutput("no space left on the device")
+
+    def fill(told: object) -> None:
+        if site.road.division == HALF:
+            monkeypatch.setattr(StateFile, "save", full)
+            monkeypatch.setattr(ledger, "append", full)
+
+    site.says = lambda step, look: "roll back" if step == "50 %" else "advance"
+    with pytest.raises(UnwritableOutput):
+        site.controller(told=fill).run()
+    assert site.road.division == HOME
 
 
 def test_a_rollback_may_be_followed_by_a_cutover_from_the_beginning(site: Site) -> None:
@@ -102,8 +118,6 @@ def test_killed_anywhere_it_ends_the_same_with_each_change_in_the_ledger_once(
             return real(*given, **named)  # type: ignore[operator]
 
         return act
-
-    from ferry.traffic.cutover.state import StateFile
 
     monkeypatch.setattr(StateFile, "save", dying(StateFile.save))
     monkeypatch.setattr(ledger, "append", dying(ledger.append))
@@ -243,7 +257,11 @@ def test_a_pause_outlives_the_controller(site: Site) -> None:
     assert site.actions()[-1] == "paused"
 
 
-def test_a_controller_that_was_superseded_says_by_whom_and_changes_nothing(site: Site) -> None:
+@pytest.mark.parametrize("keeps_generation", [True, False])
+def test_a_controller_that_was_superseded_says_by_whom_and_changes_nothing(
+    site: Site, *, keeps_generation: bool
+) -> None:
+    site.road.keeps_generation = keeps_generation
     second = site.controller(verb="cutover resume", sleep=lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
 
     def another_takes_over() -> None:
@@ -301,3 +319,35 @@ def test_a_damaged_state_is_an_error_that_names_the_way_out(site: Site) -> None:
     site.states.path.write_text("{")
     with pytest.raises(TrafficError, match=r"`ferry rollback` brings all traffic home without it"):
         site.controller().run()
+
+
+def test_shares_that_were_put_back_by_hand_are_not_moved_again(site: Site) -> None:
+    site.says = lambda step, look: "hold" if step == "50 %" else "advance"
+    site.on_tick = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        site.controller().run()
+    site.road.division = FIVE
+    with pytest.raises(TrafficError, match="cloud has 5 %, the cutover left it 50 %"):
+        site.controller().run()
+    assert site.road.division == FIVE
+
+
+def test_a_state_is_written_by_the_newest_generation_only(site: Site) -> None:
+    old = site.controller().run()
+    site.states.save(old.model_copy(update={"generation": 5}))
+    with pytest.raises(Superseded, match=r"\(generation 5\)"):
+        site.states.save(old)
+    state = site.states.load()
+    assert state is not None
+    assert state.generation == 5
+
+
+def test_an_order_that_comes_while_a_controller_writes_is_kept(site: Site) -> None:
+    site.says = lambda step, look: "hold"
+    site.on_tick = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        site.controller().run()
+    before = site.states.load()
+    assert before is not None
+    site.states.order("pause", "ann@site")
+    assert site.states.save(before).order.wanted == "pause"

@@ -23,8 +23,8 @@ class Envoy:
     def __post_init__(self) -> None:
         self.check = CrossCheck(clock=lambda: self.now)
 
-    def tick(self, requests: int, *, logged: int | None = None, active: int = 0) -> str | None:
-        self.now += 1.0
+    def tick(self, requests: int, *, logged: int | None = None, active: int = 0, seconds: float = 1.0) -> str | None:
+        self.now += seconds
         self.ended, self.active = self.ended + requests, active
         lines = requests if logged is None else logged
         self.check.lines(tuple(Request(start_s=0, duration_ms=1, cluster="cloud") for _ in range(lines)))
@@ -44,6 +44,12 @@ def test_a_log_with_a_line_for_each_request_is_fine(envoy: Envoy) -> None:
 
 def test_lines_that_come_a_moment_later_are_fine(envoy: Envoy) -> None:
     assert [envoy.tick(100, logged=logged) for logged in (100, 0, 200, 100)] == [None] * 4
+
+
+def test_lines_are_waited_for_as_long_as_a_busy_machine_needs(envoy: Envoy) -> None:
+    assert [envoy.tick(100, logged=0, seconds=0.1) for _ in range(9)] == [None] * 9
+    assert envoy.tick(0, logged=800, seconds=0.1) is None
+    assert [envoy.tick(0, seconds=0.1) for _ in range(20)] == [None] * 20
 
 
 def test_what_ended_before_the_first_look_is_not_counted(envoy: Envoy) -> None:
@@ -66,4 +72,5 @@ def test_an_envoy_that_was_started_anew_is_said_once_and_counted_from_there(envo
     envoy.tick(100)
     envoy.ended = -90
     assert "started anew" in str(envoy.tick(100))
-    assert [envoy.tick(100), envoy.tick(100)] == [None, None]
+    assert [envoy.tick(100), envoy.tick(100, logged=0)] == [None, None]
+    assert "its log has 100" in str(envoy.tick(0))

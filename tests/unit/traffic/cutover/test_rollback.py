@@ -117,3 +117,14 @@ def test_killed_on_the_way_it_is_ended_by_the_next_start(moved: Site) -> None:
     moved.says = lambda step, look: "advance"
     assert moved.controller().run().phase == "rolled back"
     assert moved.road.division == HOME
+
+
+def test_forced_it_does_not_wait_for_an_engine_that_hangs(moved: Site) -> None:
+    at: list[Division] = []
+
+    def hangs() -> Warmth:
+        at.append(moved.road.division)
+        return COLD
+
+    roll_back(moved.states, moved.road, home=hangs, candidate_is_down=lambda: False, force=True, why="now")
+    assert at == [HOME]

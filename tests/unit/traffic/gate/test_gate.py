@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ferry.traffic.gate import looks
 from ferry.traffic.gate.decision import Decision
 from ferry.traffic.gate.gate import Gate
 from ferry.traffic.gate.policy import CanaryPolicy
+from ferry.traffic.gate.statistics import spent
 from ferry.traffic.requests import Request
 
 START = 1000.0
@@ -104,6 +106,7 @@ def test_more_errors_are_rolled_back_with_all_figures() -> None:
         ({"finished": False}, "truncated"),
         ({"status": None, "duration_ms": 30_000.0}, "hangs"),
         ({"status": None, "flags": "DC"}, "abandoned"),
+        ({"status": 404}, "refused"),
         ({"aimed": "cloud-then-local", "cluster": "local"}, "errors"),
     ],
 )
@@ -128,6 +131,33 @@ def test_a_release_that_is_better_or_as_bad_advances() -> None:
 def test_requests_from_before_the_step_are_left_out() -> None:
     decision = step(gate_of(), requests(50), [*requests(50, start_s=START - 2, **BAD), *requests(3)])
     assert (decision.action, decision.figures["left_out"], decision.figures["candidate.requests"]) == ("hold", 50, 3)
+
+
+def test_the_baseline_s_requests_from_before_the_step_are_left_out_too() -> None:
+    decision = step(gate_of(), requests(50, start_s=START - 2, **BAD), requests(3))
+    assert (decision.figures["left_out"], decision.figures["baseline.requests"]) == (50, 0)
+
+
+def test_each_look_refuses_from_its_own_part_of_alpha_on_and_later_rounds_have_less() -> None:
+    def bad_from(number: int) -> tuple[list[Request], list[Request]]:
+        theirs = requests(200, seconds=20.1)
+        return theirs, [replace(one, status=500 if at >= number else 200) for at, one in enumerate(theirs)]
+
+    alpha = 0.9 * 0.05 / 9
+    gate = gate_of()
+    at_first = step(gate, *bad_from(0))
+    number = at_first.figures["look"]
+    assert isinstance(number, int)
+    levels = looks.levels(100)
+    parts = spent(levels[number - 1], alpha) - spent(levels[number - 2], alpha)
+    assert at_first.figures["refuses_from"] == pytest.approx(parts)
+    later = step(gate_of(), *bad_from(101))
+    assert (later.action, later.figures["round"]) == ("roll back", 1)
+    number = later.figures["look"]
+    assert isinstance(number, int)
+    share = 0.1 / 2 / 0.9
+    parts = spent(levels[number - 1], alpha) - (spent(levels[number - 2], alpha) if number > 1 else 0.0)
+    assert later.figures["refuses_from"] == pytest.approx(share * parts)
 
 
 def test_an_excess_below_what_is_tolerated_is_no_reason_however_certain() -> None:

@@ -90,7 +90,7 @@ def test_what_may_be_spent_grows_to_alpha_and_is_small_at_first() -> None:
 def test_a_sample_size_has_its_power_and_hardly_more() -> None:
     # All divisions of 10 % against 50 %, three of the baseline for one of the candidate, summed one by one.
     size = statistics.sample_size(0.1, 0.5, 3.0, 0.01, 0.9)
-    assert size == 22
+    assert size == 23
 
     def power(candidate: int) -> float:
         baseline, total = 3 * candidate, 0.0
