@@ -150,12 +150,13 @@ def read_listener(account: Account, state: State) -> Mapping[str, Any]:
     client = account.client("elbv2", state.region)
     found = client.describe_listeners(ListenerArns=[state.id])["Listeners"][0]
     attributes = _attributes(client.describe_listener_attributes(ListenerArn=state.id))
+    idle_seconds = attributes.get("tcp.idle_timeout.seconds")
     read = {
         "loadBalancerArn": found["LoadBalancerArn"],
         "port": found["Port"],
         "protocol": found["Protocol"],
         "sslPolicy": found.get("SslPolicy"),
-        "tcpIdleTimeoutSeconds": attributes.get("tcp.idle_timeout.seconds"),
+        "tcpIdleTimeoutSeconds": idle_seconds and int(idle_seconds),
         "tags": _tags(client, state),
     }
     if found["Protocol"] != "TLS":
