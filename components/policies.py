@@ -385,3 +385,44 @@ def _through_s3(action: str, identity: Identity, key_arn: str, bucket_arn: str) 
             }
         },
     }
+
+
+# ---- endpoints -----------------------------------------------------------------------------------------------------
+
+
+def endpoint(identity: Identity) -> str:
+    """What passes a VPC endpoint: calls by this account's own principals, with whatever rights those have.
+
+    Nobody on a node can use the endpoint with credentials of another account, which is a way to carry data out.
+    https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html
+    """
+    return document(_own_principals(identity))
+
+
+def s3_endpoint(identity: Identity) -> str:
+    """As `endpoint`, and the layers of container images, which ECR hands out as links to a bucket of its own.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html#ecr-minimum-s3-perms
+    """
+    bucket = f"arn:{identity.partition}:s3:::prod-{identity.region}-starport-layer-bucket"
+    return document(
+        _own_principals(identity),
+        {
+            "Sid": "ImageLayers",
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": "s3:GetObject",
+            "Resource": f"{bucket}/*",
+        },
+    )
+
+
+def _own_principals(identity: Identity) -> Statement:
+    return {
+        "Sid": "OwnPrincipals",
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "*",
+        "Resource": "*",
+        "Condition": {"StringEquals": {"aws:PrincipalAccount": identity.account_id}},
+    }

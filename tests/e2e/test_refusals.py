@@ -148,8 +148,8 @@ def test_retention_of_180_days_in_a_stack_file_is_refused(ferry: Ferry, project:
     ("arguments", "says"),
     [
         (["plan", "x.yaml"], "Missing option '--env'"),
-        (["rehearse"], "give either a PLAN or --stack ENV"),
-        (["rehearse", "x.yaml", "--stack", "dev"], "give either a PLAN or --stack ENV"),
+        (["rehearse"], "give a PLAN, or --stack ENV, or --from STACK --to STACK"),
+        (["rehearse", "x.yaml", "--stack", "dev"], "give a PLAN, or --stack ENV, or --from STACK --to STACK"),
         (["asses"], "No such command 'asses'"),
         (["assess", "site.yaml", "--colour"], "No such option"),
     ],

@@ -37,6 +37,9 @@ def _vpcs(account: Account) -> Iterator[Resource]:
             "tags": account.tags(subnet["Tags"]),
         }
         yield Resource("aws:ec2/subnet:Subnet", subnet["SubnetId"], properties, id=subnet["SubnetId"])
+    for endpoint in account.pages("ec2", "describe_vpc_endpoints", "VpcEndpoints", Filters=account.tagged):
+        properties = {"policy": endpoint.get("PolicyDocument"), "tags": account.tags(endpoint["Tags"])}
+        yield Resource("aws:ec2/vpcEndpoint:VpcEndpoint", endpoint["VpcEndpointId"], properties)
 
 
 def _routes(account: Account) -> Iterator[Resource]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ferry.compliance.documents import open_to_anybody
+from ferry.compliance.documents import ANYBODY, Statement, open_to_anybody
 from ferry.compliance.resource import Context, Resource, Seen, of_type
 from ferry.compliance.rule import rule, stack_rule
 from ferry.compliance.rules.buckets import BUCKET, PUBLIC_ACCESS_BLOCK, settings_of
@@ -39,6 +39,21 @@ def bucket_has_public_access_block(resources: Sequence[Resource], context: Conte
 
 
 @rule(
+    "endpoint-for-own-principals",
+    zh="VPC 终端节点只放行本账户主体的请求",
+    clauses=["8.1.3.1", "8.2.3.1"],
+    types=["aws:ec2/vpcEndpoint:VpcEndpoint"],
+    remedy="give the endpoint a policy with aws:PrincipalAccount (components.policies.endpoint)",
+)
+def endpoint_for_own_principals(endpoint: Resource, context: Context) -> Iterator[Seen]:
+    """VPC endpoints pass the account's own principals, and what only reads named objects of S3."""
+    document = endpoint.get("policy")
+    opened = [one for one in open_to_anybody(document) if not _reads_named_objects(one)] if document else []
+    said = "the account's own principals" if document and not opened else "everybody"
+    yield endpoint.seen("policy", bool(document) and not opened, said)
+
+
+@rule(
     "policy-not-public",
     zh="资源策略不向任何人开放",
     clauses=["8.1.4.2 e-g"],
@@ -50,3 +65,7 @@ def policy_not_public(holder: Resource, context: Context) -> Iterator[Seen]:
     if (document := holder.get("policy")) is not None:
         opened = [action for one in open_to_anybody(document) for action in one.actions]
         yield holder.seen("policy", not opened, f"allows everybody {', '.join(opened)}" if opened else "nobody unnamed")
+
+
+def _reads_named_objects(one: Statement) -> bool:
+    return one.actions == ("s3:GetObject",) and ANYBODY not in one.resources and not one.inverted

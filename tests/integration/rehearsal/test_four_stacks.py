@@ -35,6 +35,7 @@ aws:s3/bucketReplicationConfig:BucketReplicationConfig rules[].sourceSelectionCr
 
 CONDITIONS = [
     "Bool aws:SecureTransport (loopback counts as TLS)",
+    "Null s3:if-none-match",
     "StringEquals aws:SourceAccount (absent: no AWS service calls here)",
     "StringEquals aws:SourceArn (absent: no AWS service calls here)",
     "StringEquals s3:x-amz-acl",

@@ -85,6 +85,7 @@ BREAKS: dict[str, Change] = {
     "trail-encrypted": change("Trail", "kmsKeyId", None),
     "public-access-block-complete": change("BucketPublicAccessBlock", "blockPublicPolicy", False),
     "bucket-has-public-access-block": without("BucketPublicAccessBlock", "models-private"),
+    "endpoint-for-own-principals": change("VpcEndpoint", "policy", None),
     "policy-not-public": change("TopicPolicy", "policy", statements(lambda found: [*found, EVERYBODY])),
     "bucket-policy-refuses-plaintext": change("BucketPolicy", "policy", statements(allowing)),
     "bucket-has-policy": without("BucketPolicy", "audit-policy"),

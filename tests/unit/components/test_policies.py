@@ -124,3 +124,14 @@ def test_replication_uses_each_key_only_through_s3_of_its_own_region() -> None:
 )
 def test_no_arn_of_another_partition_appears_in_china(make: Callable[[], str]) -> None:
     assert "arn:aws:" not in make()
+
+
+def test_endpoints_pass_the_accounts_own_principals_and_s3_the_layers_of_images() -> None:
+    (everywhere,) = statements(policies.endpoint(BEIJING))
+    first, layers = statements(policies.s3_endpoint(BEIJING))
+    assert everywhere == first
+    assert everywhere["Condition"] == {"StringEquals": {"aws:PrincipalAccount": "111122223333"}}
+    assert (layers["Action"], layers["Resource"]) == (
+        "s3:GetObject",
+        "arn:aws-cn:s3:::prod-cn-north-1-starport-layer-bucket/*",
+    )

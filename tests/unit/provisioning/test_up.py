@@ -60,7 +60,7 @@ def test_what_was_previewed_is_done_once_it_is_agreed_to(ferry: Ferry, tmp_path:
     done = ferry("up", "prod", answer="y\n", preview=[CREATED])
     assert done.exit_code == 0
     assert "1 to create" in done.output
-    assert "policies: no policy pack in policies/, nothing was checked" in done.output
+    assert "policies: checked" in done.output
     assert "at its smallest size: 0 → 16 USD (+16)" in done.output.replace("\n", " ")
     assert asked(tmp_path) == ["whoami", "preview", "up"]
     (line,) = (tmp_path / "ledger.jsonl").read_text(encoding="utf-8").splitlines()

@@ -29,7 +29,7 @@ def test_a_broken_policy_ends_the_rehearsal_before_a_create_call(account: Any, d
     with pytest.raises(PolicyBroken) as raised:
         policies.hold(ROOT, "dev", dev | {"ferry:gateway": gateway}, account)
     assert str(raised.value) == (
-        "stack dev breaks 1 of 50 policies: [no-ingress-from-anywhere] Nobody comes in from just anywhere, but "
+        "stack dev breaks 1 of 51 policies: [no-ingress-from-anywhere] Nobody comes in from just anywhere, but "
         "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule ferry-gateway-from-0.0.0.0-0 has cidrIpv4 "
         "0.0.0.0/0: name the addresses, the security group or the prefix list that may come in"
     )

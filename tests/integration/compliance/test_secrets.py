@@ -1,0 +1,110 @@
+"""Nothing long-lived lies in any file of a move: detect-secrets looks, and so do the shapes that the policies know."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from detect_secrets import SecretsCollection
+from detect_secrets.settings import transient_settings
+
+from ferry import ledger
+from ferry.compliance.secrets import SHAPES, kinds_in
+from ferry.render import render
+from tests.plans import empty_project, write_plan
+
+ROOT = Path(__file__).resolve().parents[3]
+
+DETECTORS = (
+    *("AWSKeyDetector", "ArtifactoryDetector", "AzureStorageKeyDetector", "BasicAuthDetector", "GitHubTokenDetector"),
+    *("GitLabTokenDetector", "JwtTokenDetector", "NpmDetector", "OpenAIDetector", "PrivateKeyDetector"),
+    *("PypiTokenDetector", "SlackDetector", "StripeDetector", "TwilioKeyDetector"),
+)
+"""Those that go by a shape. Entropy alone would take every sha256 for a secret."""
+
+# Put together here, so that this file holds none of them.
+PLANTED = {
+    "AWS access key": "AKIA" + "Q3EGRV5NXW2YLMTB",
+    "AWS secret key": "aws_secret_access_key = " + "wJalrXUtnFEMIK7MDENGbPxRfiCYzz1X2Y3Z4W5V",
+    "private key": "-----BEGIN " + "RSA PRIVATE KEY-----",
+    "JWT": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"
+    + ".eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
+    "GitHub token": "ghp_" + "wWPw5k4aXcaT4fNP0UcnZwJUVFk6LO0pINUx",
+    "Hugging Face token": "hf_" + "QsDfGhJkLzXcVbNmQwErTyUiOpAsDfGhJk",
+    "Pulumi token": "pul-" + "0123456789abcdef0123456789abcdef01234567",
+    "Slack token": "xoxb-" + "123456789012-123456789012-abcdefghijklmnop",
+}
+SEEN_BY_DETECT_SECRETS = {"AWS access key", "private key", "JWT", "GitHub token", "Slack token"}
+
+
+def found(files: list[Path]) -> list[tuple[str, str]]:
+    """File name and kind of every secret that either of the two sees."""
+    collection = SecretsCollection()
+    with transient_settings({"plugins_used": [{"name": name} for name in DETECTORS]}):
+        for file in files:
+            collection.scan_file(str(file))
+    ours = [
+        (file.name, kind) for file in files for kind in kinds_in(file.read_text(encoding="utf-8", errors="replace"))
+    ]
+    return ours + [(Path(name).name, secret.type) for name, secret in collection]
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def unpacked(archives: list[Path], folder: Path) -> Iterator[Path]:
+    for archive in archives:
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="data")
+    yield from files_in(folder)
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_a_planted_secret_is_found(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "stack.yaml"
+    file.write_text(f"config:\n  ferry:owner: ml\n  note: {PLANTED[kind]}\n", encoding="utf-8")
+    seen = [name for _, name in found([file])]
+    assert kind in seen
+    assert bool([name for name in seen if name not in SHAPES]) is (kind in SEEN_BY_DETECT_SECRETS)
+
+
+def test_no_shipped_file_holds_a_secret() -> None:
+    files = [file for folder in ("stacks", "templates", "examples", "policies") for file in files_in(ROOT / folder)]
+    texts = [file for file in files if file.suffix not in (".pyc", ".safetensors")]
+    assert len(texts) > 30
+    assert found(texts) == []
+
+
+def test_nothing_rendered_and_no_line_of_the_ledger_holds_a_secret(tmp_path: Path) -> None:
+    project, plan = empty_project(tmp_path / "project"), write_plan(tmp_path / "plan.yaml")
+    rendered = render(plan, project=project)
+    ledger.append(
+        tmp_path, "render", inputs=[plan], outputs=[file.path for file in rendered.files], forced=False, result="done"
+    )
+    files = [plan, tmp_path / ledger.NAME, *(file.path for file in rendered.files)]
+    bundle = [file for file in files if file.name.endswith(".tar.gz")]
+    assert len(files) > 15
+    assert found([*files, *unpacked(bundle, tmp_path / "bundle")]) == []
+
+
+def test_the_signing_key_is_the_one_secret_of_a_project_and_never_beside_what_is_handed_on(tmp_path: Path) -> None:
+    project, plan = empty_project(tmp_path / "project"), write_plan(tmp_path / "plan.yaml")
+    render(plan, project=project)
+    assert {name for name, _ in found(files_in(project))} == {"signing-key.pem"}
+    (key,) = project.rglob("signing-key.pem")
+    assert key.parent == project / ".ferry"
+    assert key.stat().st_mode & 0o077 == 0
+
+
+def test_no_artefact_and_no_user_data_of_a_rehearsal_holds_a_secret(
+    rehearsed: Callable[[str], Any], tmp_path: Path
+) -> None:
+    stack = rehearsed("prod-cn")
+    stack.served.rehearsal.write(tmp_path / "rehearsal.yaml")
+    assert found([tmp_path / "rehearsal.yaml"]) == []
+    policy = {one.rule: one.seen for one in stack.served.rehearsal.policies}["no-secret-in-user-data"]
+    assert [one.value for one in policy] == ["no secret found"]
