@@ -76,7 +76,9 @@ def task_changed(**options: Any) -> Callable[[Rehearsed], None]:
 def lock_changed(bucket: str, region: str | None, mode: str, days: int) -> Callable[[Rehearsed], None]:
     def make(of: Rehearsed) -> None:
         s3, name = of.account.client("s3", region), of.stack.outputs[bucket]
-        # moto 5.2.5 takes a lock for an empty bucket only: the bundles are out of the way meanwhile.
+        # moto 5.2.5 takes a lock for an empty bucket only: the bundles, and what protects them, are away meanwhile.
+        policy = s3.get_bucket_policy(Bucket=name)["Policy"]
+        s3.delete_bucket_policy(Bucket=name)
         held = {one["Key"]: one["VersionId"] for one in s3.list_object_versions(Bucket=name).get("Versions", [])}
         contents = {key: s3.get_object(Bucket=name, Key=key)["Body"].read() for key in held}
         for key, version in held.items():
@@ -90,6 +92,7 @@ def lock_changed(bucket: str, region: str | None, mode: str, days: int) -> Calla
         )
         for key, content in contents.items():
             s3.put_object(Bucket=name, Key=key, Body=content)
+        s3.put_bucket_policy(Bucket=name, Policy=policy)
 
     return make
 
