@@ -1,9 +1,10 @@
-"""Policy documents of a fleet's nodes as pure functions: what an instance role may do, and nothing else."""
+"""Policy documents of nodes as pure functions: what the role of an engine or a gateway may do, and nothing else."""
 
 from __future__ import annotations
 
-from components import policies
+from components import policies, site_policies
 from components.identity import Identity
+from components.policies import Statement
 
 NODE_TRUST = policies.assumed_by("ec2.amazonaws.com")
 """EC2's service principal has the same name in every partition."""
@@ -50,8 +51,52 @@ def node_rights(
             "Resource": key_arn,
             "Condition": {"StringEquals": {"kms:ViaService": f"s3.{identity.region}.{identity.dns_suffix}"}},
         },
+        *runs_image_and_logs(identity, image=image, log_group_arn=log_group_arn),
         {
-            "Sid": "PullEngineImage",
+            "Sid": "EndOwnLaunch",
+            "Effect": "Allow",
+            "Action": "autoscaling:CompleteLifecycleAction",
+            "Resource": identity.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{group_name}"),
+        },
+    )
+
+
+def gateway_rights(
+    identity: Identity,
+    *,
+    bucket_arn: str,
+    key_arn: str,
+    image: str,
+    log_group_arn: str,
+    archive_bucket_arn: str,
+    archive_key_arn: str,
+) -> str:
+    """Rights of a gateway in the cloud, as JSON.
+
+    Read the signed bundles; pull Envoy's image; write to its own log group; be reached by Session Manager; ship its
+    request log into the archive as `cloud-…`, a name of its own for each node.
+    """
+    return policies.document(
+        {"Sid": "ReadBundles", "Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket_arn}/bundles/*"},
+        {
+            "Sid": "DecryptBundles",
+            "Effect": "Allow",
+            "Action": "kms:Decrypt",
+            "Resource": key_arn,
+            "Condition": {"StringEquals": {"kms:ViaService": f"s3.{identity.region}.{identity.dns_suffix}"}},
+        },
+        *runs_image_and_logs(identity, image=image, log_group_arn=log_group_arn),
+        *site_policies.request_log_rights(
+            identity, bucket_arn=archive_bucket_arn, key_arn=archive_key_arn, gateways=["cloud-*"]
+        ),
+    )
+
+
+def runs_image_and_logs(identity: Identity, *, image: str, log_group_arn: str) -> tuple[Statement, ...]:
+    """What every node needs: its image from ECR, its own log group, Session Manager."""
+    return (
+        {
+            "Sid": "PullImage",
             "Effect": "Allow",
             "Action": ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
             "Resource": identity.arn("ecr", f"repository/{repository(image)}"),
@@ -83,12 +128,6 @@ def node_rights(
                 "ssmmessages:OpenDataChannel",
             ],
             "Resource": "*",
-        },
-        {
-            "Sid": "EndOwnLaunch",
-            "Effect": "Allow",
-            "Action": "autoscaling:CompleteLifecycleAction",
-            "Resource": identity.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{group_name}"),
         },
     )
 

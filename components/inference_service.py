@@ -12,6 +12,7 @@ import pulumi
 from components.access_logs import AccessLogs, AccessLogsArgs
 from components.audit_archive import AuditArchive, AuditArchiveArgs
 from components.data_sync import DataSync, DataSyncArgs
+from components.gateway_tier import GatewayTier, GatewayTierArgs
 from components.identity import Identity
 from components.inference_fleet import InferenceFleet, InferenceFleetArgs
 from components.inference_gateway import InferenceGateway, InferenceGatewayArgs
@@ -20,7 +21,8 @@ from components.monitoring import Monitoring, MonitoringArgs
 from components.network import Network, NetworkArgs
 from components.notifications import Notifications, NotificationsArgs
 from components.site_identity import SiteIdentity, SiteIdentityArgs
-from stacks.settings import ModelVersion, Settings
+from stacks.settings import GatewayTierSettings, ModelVersion, Settings
+from templates.gateway_node import GATEWAY_BUNDLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,10 @@ class InferenceServiceArgs:
 
 
 class InferenceService(pulumi.ComponentResource):
-    """Network, models, audit archive, gateway, one fleet for each model version, and what watches them."""
+    """Network, models, audit archive, load balancer, one fleet for each model version, and what watches them.
+
+    And, where the stack asks for it: the gateway in the cloud, the site's identity, DataSync.
+    """
 
     exports: Mapping[str, Any]
     """What the toolkit reads from the stack, by name."""
@@ -50,6 +55,8 @@ class InferenceService(pulumi.ComponentResource):
         self._make_foundation(args.project)
         self._site_identity, self._data_sync = self._make_site_identity(), self._make_data_sync()
         self._make_gateway()
+        tier = self._settings.gateway_tier
+        self._tier = self._make_tier(tier) if tier else None
         self._fleets = {version.name: self._make_fleet(version) for version in self._settings.model_versions}
         self._monitoring = self._make_monitoring()
         self.exports = self._collect_exports()
@@ -79,6 +86,9 @@ class InferenceService(pulumi.ComponentResource):
                 identity=identity,
                 repository=settings.model_repository,
                 node_bundle=project / bundle.path if bundle else None,
+                gateway_bundle=(
+                    (project / bundle.path).with_name(GATEWAY_BUNDLE) if bundle and settings.gateway_tier else None
+                ),
                 protect=self._permanent,
                 access_log_bucket=self._access_logs.bucket_name,
                 tags=tags,
@@ -140,6 +150,36 @@ class InferenceService(pulumi.ComponentResource):
                 vpc_id=self._network.vpc_id,
                 public_subnet_ids=self._network.public_subnet_ids,
                 access_log_bucket=self._access_logs.bucket_name,
+                deletion_protection=self._permanent,
+                tags=self._tags,
+            ),
+            self._child,
+        )
+
+    def _make_tier(self, tier: GatewayTierSettings) -> GatewayTier:
+        bundle = self._settings.node_bundle
+        return GatewayTier(
+            f"{self._name}-tier",
+            GatewayTierArgs(
+                identity=self._identity,
+                environment=self._settings.environment,
+                tier=tier,
+                gateway=self._settings.gateway,
+                vpc_id=self._network.vpc_id,
+                public_subnet_ids=self._network.public_subnet_ids,
+                private_subnet_ids=self._network.private_subnet_ids,
+                endpoint_security_group_id=self._network.endpoint_security_group_id,
+                s3_prefix_list_id=self._network.s3_prefix_list_id,
+                load_balancer_arn=self._gateway.load_balancer_arn,
+                load_balancer_security_group_id=self._gateway.security_group_id,
+                listener_arn=self._gateway.listener_arn,
+                model_bucket_name=self._models.bucket_name,
+                model_bucket_arn=self._models.bucket_arn,
+                model_key_arn=self._models.key_arn,
+                archive_bucket_arn=self._audit.archive_bucket_arn,
+                archive_key_arn=self._audit.key_arn,
+                bundle_key=self._models.gateway_bundle_key,
+                verification_key=bundle.verification_key if bundle else None,
                 deletion_protection=self._permanent,
                 tags=self._tags,
             ),
@@ -221,4 +261,9 @@ class InferenceService(pulumi.ComponentResource):
             exports["site_role_arn"] = self._site_identity.role_arn
         if self._data_sync:
             exports["data_sync_task_arn"] = self._data_sync.task_arn
+        if self._tier:
+            exports["gateway_tier_group_name"] = self._tier.group_name
+            exports["gateway_tier_load_balancer_arn"] = self._tier.load_balancer_arn
+            exports["gateway_tier_dns_name"] = self._tier.dns_name
+            exports["gateway_tier_door_arn"] = self._tier.door_load_balancer_arn
         return exports

@@ -24,6 +24,8 @@ class ModelRepositoryArgs:
     repository: ModelRepositorySettings
     node_bundle: Path | None
     """The bundle that nodes boot from; its signature lies beside it as `<path>.sig`."""
+    gateway_bundle: Path | None = None
+    """Likewise, for the gateway that runs in the cloud."""
     protect: bool
     """Refuse to delete buckets and keys. False lets them be destroyed with the models in them."""
     access_log_bucket: pulumi.Input[str]
@@ -33,7 +35,7 @@ class ModelRepositoryArgs:
 class ModelRepository(pulumi.ComponentResource):
     """A versioned bucket under a KMS key of its own, and its replica in a second region where the stack asks for one.
 
-    Layout: `models/<name>/<version>/…`, `channels/<name>/…`, `bundles/<first 16 hex of sha256>/node-bundle.tar.gz`.
+    Layout: `models/<name>/<version>/…`, `channels/<name>/…`, `bundles/<first 16 hex of sha256>/<file>`.
     Nodes read; whoever pushes writes below one model's prefixes (`site_policies.pusher_rights`); pruning puts delete
     markers, and only the lifecycle deletes. Objects have no minimum age in a policy, since S3 has no condition on one;
     `governance_lock_days` is S3's own way to it.
@@ -45,6 +47,8 @@ class ModelRepository(pulumi.ComponentResource):
     key_arn: pulumi.Output[str]
     node_bundle_key: pulumi.Output[str] | None
     """S3 key of the bundle, given out after the bundle and its signature are there; None without a bundle."""
+    gateway_bundle_key: pulumi.Output[str] | None
+    """Likewise, of the gateway's bundle."""
     replica_bucket_name: pulumi.Output[str] | None
     bucket_arns: list[pulumi.Output[str]]
     """Of the repository, and of its replica where there is one."""
@@ -55,7 +59,8 @@ class ModelRepository(pulumi.ComponentResource):
 
         key, bucket = self._make_bucket(name, args.identity.region, args.access_log_bucket)
         self.bucket_name, self.bucket_arn, self.key_arn = bucket.bucket_name, bucket.bucket_arn, key.arn
-        self.node_bundle_key = None if args.node_bundle is None else self._upload(args.node_bundle, bucket)
+        self.node_bundle_key = self._upload(args.node_bundle, "node-bundle", bucket)
+        self.gateway_bundle_key = self._upload(args.gateway_bundle, "gateway-bundle", bucket)
         self.replica_bucket_name, self.bucket_arns = None, [bucket.bucket_arn]
         if args.repository.replica_region is not None:
             self._replicate(key, bucket, args.identity.within(args.repository.replica_region))
@@ -66,6 +71,7 @@ class ModelRepository(pulumi.ComponentResource):
                 "bucket_arn": self.bucket_arn,
                 "key_arn": self.key_arn,
                 "node_bundle_key": self.node_bundle_key,
+                "gateway_bundle_key": self.gateway_bundle_key,
                 "replica_bucket_name": self.replica_bucket_name,
             }
         )
@@ -109,7 +115,9 @@ class ModelRepository(pulumi.ComponentResource):
         )
         return key, bucket
 
-    def _upload(self, bundle: Path, bucket: PrivateBucket) -> pulumi.Output[str]:
+    def _upload(self, bundle: Path | None, name: str, bucket: PrivateBucket) -> pulumi.Output[str] | None:
+        if bundle is None:
+            return None
         key = bundle_key(bundle)
         # Launch-template versions that still name an older bundle have to find it: old ones stay.
         opts = pulumi.ResourceOptions(parent=self, depends_on=[bucket], retain_on_delete=True)
@@ -122,7 +130,7 @@ class ModelRepository(pulumi.ComponentResource):
                 tags=dict(self._args.tags),
                 opts=opts,
             )
-            for what, suffix in (("node-bundle", ""), ("node-bundle-signature", ".sig"))
+            for what, suffix in ((name, ""), (f"{name}-signature", ".sig"))
         ]
         return pulumi.Output.all(*(one.key for one in uploaded)).apply(lambda keys: str(keys[0]))
 
@@ -169,7 +177,7 @@ class ModelRepository(pulumi.ComponentResource):
 
 
 def bundle_key(bundle: Path) -> str:
-    """S3 key of a node bundle: it follows from the content, so that a changed bundle never replaces another.
+    """S3 key of a bundle: it follows from the content, so that a changed bundle never replaces another.
 
     Raises FileNotFoundError when the bundle or its signature is missing.
     """
@@ -178,4 +186,4 @@ def bundle_key(bundle: Path) -> str:
             raise FileNotFoundError(f"{path} is missing: `ferry render` makes it")
     with bundle.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"bundles/{digest[:16]}/node-bundle.tar.gz"
+    return f"bundles/{digest[:16]}/{bundle.name}"

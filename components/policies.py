@@ -400,11 +400,14 @@ def endpoint(identity: Identity) -> str:
 
 
 def s3_endpoint(identity: Identity) -> str:
-    """As `endpoint`, and the layers of container images, which ECR hands out as links to a bucket of its own.
+    """As `endpoint`, and what is read without credentials from buckets of AWS: image layers and system packages.
 
+    ECR hands out layers as links to a bucket of its own, and Amazon Linux's package manager signs no request:
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html#ecr-minimum-s3-perms
+    https://repost.aws/knowledge-center/ec2-al1-al2-update-yum-without-internet
     """
-    bucket = f"arn:{identity.partition}:s3:::prod-{identity.region}-starport-layer-bucket"
+    layers = f"arn:{identity.partition}:s3:::prod-{identity.region}-starport-layer-bucket"
+    packages = f"arn:{identity.partition}:s3:::al2023-repos-{identity.region}-de612dc2"
     return document(
         _own_principals(identity),
         {
@@ -412,7 +415,14 @@ def s3_endpoint(identity: Identity) -> str:
             "Effect": "Allow",
             "Principal": "*",
             "Action": "s3:GetObject",
-            "Resource": f"{bucket}/*",
+            "Resource": f"{layers}/*",
+        },
+        {
+            "Sid": "SystemPackages",
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": "s3:GetObject",
+            "Resource": f"{packages}/*",
         },
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,12 +47,16 @@ def write(folder: Path, key: Ed25519PrivateKey) -> SignedBundle:
 
 
 def build(sources: Path = SOURCES) -> bytes:
-    """Pack the node's programs. Equal sources give equal bytes, so that nothing changes where nothing has changed."""
+    """Pack the node's programs."""
+    return pack({source.name: source.read_bytes() for source in sources.glob("*.py")})
+
+
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """Pack files by their paths. Equal files give equal bytes, so that nothing changes where nothing has changed."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for source in sorted(sources.glob("*.py")):
-            content = source.read_bytes()
-            entry = tarfile.TarInfo(source.name)  # owner root, time 0
+        for name, content in sorted(files.items()):
+            entry = tarfile.TarInfo(name)  # owner root, time 0
             entry.size = len(content)
             entry.mode = 0o644
             tar.addfile(entry, io.BytesIO(content))

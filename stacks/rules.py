@@ -24,6 +24,14 @@ from stacks.fleet_rules import (
     warm_pool_running,
     warm_pool_spot,
 )
+from stacks.gateway_rules import (
+    gateway_tier_architecture,
+    gateway_tier_certificate,
+    gateway_tier_home,
+    gateway_tier_home_record,
+    gateway_tier_loop,
+    gateway_tier_name,
+)
 from stacks.rule import FERRY, RULES, Rule
 from stacks.scaling_rules import (
     alarm_period,
@@ -81,6 +89,12 @@ __all__ = [
     "data_sync_agents",
     "deregistration_delay",
     "fleet_violations",
+    "gateway_tier_architecture",
+    "gateway_tier_certificate",
+    "gateway_tier_home",
+    "gateway_tier_home_record",
+    "gateway_tier_loop",
+    "gateway_tier_name",
     "group_sizes",
     "idle_timeout",
     "instance_type_count",
@@ -156,6 +170,7 @@ def _of_stack(settings: Settings) -> Iterator[Place]:
     versions, audit, gateway = settings.model_versions, settings.audit, settings.gateway
     yield from _of_network_and_models(settings)
     yield from _of_site(settings)
+    yield from _of_gateway_tier(settings)
     yield "audit.retention_days", audit_retention(mode=audit.mode, days=audit.retention_days)
     yield "audit.mode", audit_disposable(mode=audit.mode, environment=settings.environment)
     yield (
@@ -228,6 +243,30 @@ def _of_site(settings: Settings) -> Iterator[Place]:
         yield "node_bundle.verification_key", verification_keys(pem=bundle.verification_key)
     if sync := settings.data_sync:
         yield "data_sync.agent_arns", data_sync_agents(arns=sync.agent_arns, region=settings.region)
+
+
+def _of_gateway_tier(settings: Settings) -> Iterator[Place]:
+    if (tier := settings.gateway_tier) is None:
+        return
+    yield "gateway_tier", group_sizes(min_size=tier.min_size, max_size=tier.max_size)
+    yield (
+        "gateway_tier",
+        gateway_tier_architecture(instance_type=tier.instance_type, ami_parameter=tier.ami_parameter),
+    )
+    yield (
+        "model_versions",
+        gateway_tier_name(name="gateway-tier", versions=[version.name for version in settings.model_versions]),
+    )
+    if tier.home_engine is not None:
+        yield "gateway_tier.home_engine", gateway_tier_home(address=tier.home_engine)
+    if record := tier.record:
+        load_balancer = settings.gateway.domain_name
+        yield "gateway_tier.record", gateway_tier_loop(name=record.name, load_balancer_name=load_balancer)
+        yield (
+            "gateway_tier.record",
+            gateway_tier_certificate(name=record.name, domain_name=tier.domain_name or load_balancer),
+        )
+        yield "gateway_tier.record", gateway_tier_home_record(address=record.home_address)
 
 
 def _of_group(version: ModelVersion, region: str) -> Iterator[Place]:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from stacks import rules
 
 PROJECT = "ferry"
+GATEWAY_TIER = "gateway-tier"
 GATEWAY_CLUSTERS = ("local", "cloud", "local-then-cloud", "cloud-then-local")
 """Names that the gateway at home gives to the two sides, and to each with the other as its fallback."""
 
@@ -198,6 +199,34 @@ class GatewaySettings(Section):
         return self
 
 
+class GatewayRecord(Section):
+    """The name that clients use, as two weighted records of Route 53: the gateway at home, and the one in the cloud."""
+
+    zone_id: str = Field(pattern=r"^Z[A-Z0-9]{1,31}$", description="the hosted zone that the name lies in")
+    name: str = Field(pattern=r"^([a-z0-9-]+\.)+[a-z0-9-]+$")
+    weight: int = Field(default=0, ge=0, le=100, description="percent of the answers that name the cloud's gateway")
+    home_address: str = Field(pattern=r"^\d{1,3}(\.\d{1,3}){3}$", description="IPv4 address of the gateway at home")
+
+
+class GatewayTierSettings(Section):
+    """The gateway that also runs in the cloud, in a group of its own. An empty `allowed_cidrs` lets nobody in."""
+
+    image: str = Field(description="Envoy, as repository:tag in the account's own ECR registry of the stack's region")
+    instance_type: InstanceType = "m6a.large"
+    min_size: int = Field(default=2, ge=2, description="one gateway would be what the tier is there to avoid")
+    max_size: int = Field(default=4, ge=2)
+    ami_parameter: str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+    root_volume_gib: int = Field(default=30, ge=16)
+    domain_name: str | None = Field(
+        default=None, description="name of an ISSUED certificate for the clients; left out: gateway.domain_name"
+    )
+    allowed_cidrs: list[Cidr] = []
+    home_engine: HostAndPort | None = Field(
+        default=None, description="the engine at home as the fallback, over a VPN or Direct Connect"
+    )
+    record: GatewayRecord | None = None
+
+
 class MonitoringSettings(Section):
     """Alarms, their recipients, and the budget."""
 
@@ -210,7 +239,10 @@ class MonitoringSettings(Section):
 
 
 class NodeBundle(Section):
-    """What `ferry render` signed for the nodes: the model puller, and the keys that verify it and the models."""
+    """What `ferry render` signed for the nodes: the model puller, and the keys that verify it and the models.
+
+    The bundle of the gateway in the cloud lies beside it, as `gateway-bundle.tar.gz`.
+    """
 
     path: str = Field(description="the bundle, relative to the project; its signature lies beside it as <path>.sig")
     verification_key: str = Field(description="PEM of public keys, one after the other; stands in user data")
@@ -254,6 +286,7 @@ class Settings(Section):
     audit: AuditSettings = AuditSettings()
     model_versions: list[ModelVersion] = Field(min_length=1)
     gateway: GatewaySettings
+    gateway_tier: GatewayTierSettings | None = None
     monitoring: MonitoringSettings = MonitoringSettings()
     node_bundle: NodeBundle | None = None
     site_identity: SiteIdentitySettings | None = None
@@ -296,6 +329,11 @@ class Settings(Section):
 def group_name(environment: str, version_name: str) -> str:
     """Name of a fleet's group. Fixed, because user data, rights and metrics have to know it before it exists."""
     return f"ferry-{environment}-{version_name}"
+
+
+def gateway_group_name(environment: str) -> str:
+    """Name of the group of the gateway in the cloud. A model version cannot take it (rule gateway-tier-name)."""
+    return group_name(environment, GATEWAY_TIER)
 
 
 def _structured(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """The user data of a GPU node: how a bare Deep Learning AMI becomes one inference server, without the internet.
 
-User data carries the verification key, the boot script and the units. The programs that the boot script runs come from
-S3 as a bundle that has to be signed with that key; the model, too; the engine's image comes from the account's ECR.
+User data carries the verification keys, the boot script and the units. The programs that the boot script runs come from
+S3 as a bundle that has to be signed with one of them; the model, too; the engine's image comes from the account's ECR.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class NodeBoot:
         return f"{self.registry}/{self.engine.image}"
 
 
-def bundle_key(bundle: bytes) -> str:
-    """S3 key of a node bundle. It names the content, so that a node accepts this bundle and no older one."""
-    return f"bundles/{hashlib.sha256(bundle).hexdigest()[:16]}/node-bundle.tar.gz"
+def bundle_key(bundle: bytes, name: str = "node-bundle.tar.gz") -> str:
+    """S3 key of a bundle. It names the content, so that a node accepts this bundle and no older one."""
+    return f"bundles/{hashlib.sha256(bundle).hexdigest()[:16]}/{name}"
 
 
 def user_data(boot: NodeBoot) -> str:
@@ -104,10 +104,13 @@ def files(boot: NodeBoot) -> dict[str, str]:
             "hybrid/cloud/ferry-engine.service.j2", image=boot.image, command=engine_command(boot)
         ),
     }
-    trusted = [] if boot.verification_key is None else public_keys.split(boot.verification_key)
-    for number, key in enumerate(trusted, start=1):
-        written[f"/opt/ferry/verification-keys/{number}.pem"] = key
-    return written
+    return written | verification_keys(boot.verification_key)
+
+
+def verification_keys(pem: str | None) -> dict[str, str]:
+    """A file for each of the public keys, since `openssl` takes one at a time: path to content."""
+    trusted = [] if pem is None else public_keys.split(pem)
+    return {f"/opt/ferry/verification-keys/{number}.pem": key for number, key in enumerate(trusted, start=1)}
 
 
 def engine_command(boot: NodeBoot) -> list[str]:

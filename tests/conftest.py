@@ -74,6 +74,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"rehearsed", "own_rehearsed"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group("rehearsed"))
+        elif "full_stack" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("full-stack"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -16,7 +16,7 @@ A question that yields nothing had nothing to look at: it proves nothing, and br
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -107,6 +107,12 @@ def stack_rule(
 def answers(resources: Sequence[Resource], context: Context) -> list[Answer]:
     """What every rule sees in a stack."""
     return [Answer(one, tuple(_seen(one, resources, context))) for one in RULES.values()]
+
+
+def excepted(one: Resource, exceptions: Mapping[str, str]) -> str | None:
+    """Why a resource is an exception, if its tag `Name` has one of these ends."""
+    name = str(one.get("tags.Name", ""))
+    return next((why for end, why in exceptions.items() if name.endswith(end)), None)
 
 
 def broken(resources: Sequence[Resource], context: Context) -> list[Answer]:

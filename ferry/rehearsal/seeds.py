@@ -16,11 +16,12 @@ from moto.core.utils import utcnow
 from moto.ec2.models import EC2Backend, ec2_backends, route_tables, subnets, vpcs
 from moto.ec2.models.amis import Ami
 from moto.ec2.utils import random_ami_id
+from moto.route53.models import FakeZone, route53_backends
 from moto.ssm.models import Parameter, ssm_backends
 
 from ferry.rehearsal.account import EmbeddedAccount
 from ferry.rehearsal.environment import ACCOUNT_ID
-from stacks.settings import ExistingNetwork, Settings
+from stacks.settings import ExistingNetwork, GatewayRecord, Settings
 
 
 def seed(account: EmbeddedAccount, settings: Settings, before: Sequence[str] = ()) -> list[str]:
@@ -36,6 +37,14 @@ def seed(account: EmbeddedAccount, settings: Settings, before: Sequence[str] = (
     ]
     if missing(f"ACM certificate for {settings.gateway.domain_name} "):
         seeded.append(_certificate(account, settings.gateway.domain_name))
+    if tier := settings.gateway_tier:
+        if missing(f"SSM parameter {tier.ami_parameter} "):
+            seeded.append(_image_parameter(settings.region, tier.ami_parameter))
+        own = tier.domain_name or settings.gateway.domain_name
+        if own != settings.gateway.domain_name and missing(f"ACM certificate for {own} "):
+            seeded.append(_certificate(account, own))
+        if tier.record and missing(f"Route 53 zone {tier.record.zone_id} "):
+            seeded.append(_zone(settings, tier.record))
     if settings.network.existing and missing(f"VPC {settings.network.existing.vpc_id} "):
         seeded.append(_network(settings.region, settings.network.existing, settings.network.cidr))
     return seeded
@@ -80,6 +89,14 @@ def _image_parameter(region: str, name: str) -> str:
 def _certificate(account: EmbeddedAccount, domain_name: str) -> str:
     arn = account.client("acm").request_certificate(DomainName=domain_name, ValidationMethod="DNS")["CertificateArn"]
     return f"ACM certificate for {domain_name} in {account.region}: {arn}, issued"
+
+
+def _zone(settings: Settings, record: GatewayRecord) -> str:
+    name = f"{record.name.partition('.')[2]}."
+    route53 = route53_backends[ACCOUNT_ID][settings.partition]
+    zone: Any = FakeZone  # abstract by its base, as Parameter is
+    route53.zones[record.zone_id] = zone(name, record.zone_id, False, "seed")
+    return f"Route 53 zone {record.zone_id} for {name.rstrip('.')}"
 
 
 def _network(region: str, network: ExistingNetwork, cidr: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +29,7 @@ from ferry.render.hybrid import Addresses
 from ferry.render.stack_file import ENCRYPTED, GATEWAY, StackFile, dropped_versions, merge
 from ferry.traffic.gateway import GatewayFolder
 from templates import render as fill_in
+from templates.gateway_node import GATEWAY_BUNDLE
 
 __all__ = ["Addresses", "Rendered", "RenderedFile", "render"]
 
@@ -113,7 +114,14 @@ def render(
     routes = gateway.read_routes() if gateway.routes_file.exists() else None
     local = hybrid.local_files(plan, settings, addresses or Addresses(), routes)
     cloud = hybrid.cloud_files(plan, settings, node_bundle.BUNDLE_NAME, trusted)
-    signed = {bundle_path: bundle, bundle_path.with_name(f"{bundle_path.name}.sig"): key.sign(bundle)}
+    bundles = {bundle_path: bundle}
+    if tier := settings.gateway_tier:
+        present_filters = _present_files(out / "local", hybrid.TOKENS_OWN)
+        files = hybrid.tier_files(settings, tier, present_filters, site=plan.site, engine=plan.serving_facts.engine)
+        bundles[bundle_path.with_name(GATEWAY_BUNDLE)] = node_bundle.pack(
+            {name: text.encode() for name, text in files.items()}
+        )
+    signed = bundles | {path.with_name(f"{path.name}.sig"): key.sign(packed) for path, packed in bundles.items()}
 
     if key_created := not key_path.exists():
         keys.save_signing_key(key_path, key)
@@ -164,6 +172,10 @@ def _present(path: Path, plan: Plan) -> StackFile:
         allowed_cidrs=decided.get("allowed_cidrs", []),
     )
     return StackFile.parse(path, text)
+
+
+def _present_files(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    return {name: (folder / name).read_text(encoding="utf-8") for name in names if (folder / name).exists()}
 
 
 def _trusted(present: StackFile) -> str | None:

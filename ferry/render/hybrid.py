@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from ferry.errors import InvalidField, RenderError
 from ferry.traffic.gateway.command import ARGUMENTS, DRAIN_SECONDS, FLUSH_MILLISECONDS
 from ferry.traffic.gateway.routes import Routes, Stage
 from ferry.traffic.tokens import envoy_filters
-from stacks.settings import ModelVersion, Settings
+from stacks.settings import GatewayTierSettings, ModelVersion, Settings
 from templates import render
 from templates.engine_metrics import ENGINES
+from templates.gateway_node import PORT as TIER_PORT
 from templates.node import NodeBoot, user_data
 
 GATEWAY = "gateway"
@@ -44,6 +45,9 @@ ENGINE_IDLE_SECONDS = 4
 """A connection to an engine that is idle for longer is not used again. The HTTP server of vLLM and SGLang closes it
 after 5 s (uvicorn's timeout_keep_alive), and a request that meets this moment would be lost."""
 RETRY_AFTER_SECONDS = 2
+KEEPALIVE_SECONDS = 60
+"""Of clients' connections in the cloud. A network load balancer forgets one of TLS after 350 s of silence, and a TCP
+keepalive counts: docs.aws.amazon.com/elasticloadbalancing/latest/network/network-load-balancers.html."""
 STREAMED = "'content-type' in response.headers && response.headers['content-type'].startsWith('text/event-stream')"
 FINISHED = (
     "response.flags == 0 && response.code_details == 'via_upstream' && "
@@ -160,12 +164,57 @@ def gateway_files(
     names = ("gateway/envoy.yaml", "gateway/ferry-gateway.service", "gateway/ferry-audit.service")
     return {name: render(f"hybrid/local/{name}.j2", **values) for name in names} | {
         "gateway/routes/routes.yaml": divided.dump(),
-        "gateway/filters/authentication.yaml": envoy_filters.authentication_for_everybody(),
-        "gateway/filters/revocation.yaml": envoy_filters.revocation_for_everybody(),
-        "gateway/filters/rate_limit.yaml": envoy_filters.rate_limit_for_everybody(),
+        **{f"gateway/filters/{name}.yaml": text for name, text in everybody().items()},
         # Envoy makes no folders. What lies in these two is nobody's to commit: requests, keys.
         "gateway/logs/.gitignore": "*\n",
         "gateway/state/.gitignore": "*\n",
+    }
+
+
+def tier_files(
+    settings: Settings, tier: GatewayTierSettings, present: Mapping[str, str], *, site: str, engine: str
+) -> dict[str, str]:
+    """The folder of the gateway in the cloud: its path below the gateway's folder to content.
+
+    The configuration is that of home, seen from the cloud: everything goes to the cloud's side, and home is its
+    fallback where the tier has an address for it. `present` are the filters that home has now, by the paths that
+    `TOKENS_OWN` names.
+    """
+    home = tier.home_engine.rpartition(":") if tier.home_engine else None
+    addresses = Addresses(
+        gateway_host="0.0.0.0",  # noqa: S104 (in a container without another address)
+        gateway_port=TIER_PORT,
+        engine_host=home[0] if home else "127.0.0.1",
+        engine_port=int(home[2]) if home else None,
+        ca_file=CA_FILES[0],  # Envoy's image is made of Debian's or Ubuntu's
+    )
+    divided = replace(
+        routes(settings, None),
+        weights={"local": 0, "cloud": 100} if home else {"cloud": 100},
+        versions={},
+        stages=(),
+    )
+    values = _gateway_values(settings, addresses, divided, f"{site}-cloud", engine)
+    values |= {"home_versions": {}, "stages": {}, "keepalive_seconds": KEEPALIVE_SECONDS}
+    if home is None:
+        values["local_address"] = None
+    return {
+        "envoy.yaml": render("hybrid/local/gateway/envoy.yaml.j2", **values),
+        "envoy.env": f"ENVOY_ARGUMENTS={' '.join(ARGUMENTS)}\n",
+        "routes/routes.yaml": divided.dump(),
+        **{f"filters/{name}.yaml": text for name, text in everybody().items()},
+        **{name.removeprefix(f"{GATEWAY}/"): text for name, text in present.items()},
+        # Where the node's folder for them is mounted.
+        "logs/.gitignore": "*\n",
+    }
+
+
+def everybody() -> dict[str, str]:
+    """The filters of a gateway that asks for no tokens, by name."""
+    return {
+        "authentication": envoy_filters.authentication_for_everybody(),
+        "revocation": envoy_filters.revocation_for_everybody(),
+        "rate_limit": envoy_filters.rate_limit_for_everybody(),
     }
 
 
@@ -228,6 +277,7 @@ def _gateway_values(
         "engine_port": engine_port,
         "engine_address": f"{addresses.engine_host}:{engine_port}",
         "addresses": addresses,
+        "keepalive_seconds": None,
         "local_address": _endpoint(f"{addresses.engine_host}:{engine_port}"),
         "cloud_address": cloud | {"name": gateway.domain_name},
         "home_versions": {each.name: _endpoint(each.address) for each in gateway.home_versions},

@@ -81,6 +81,7 @@ def _balancers(account: Account) -> Iterator[Resource]:
             one["Key"]: one["Value"] for one in elb.describe_load_balancer_attributes(LoadBalancerArn=arn)["Attributes"]
         }
         properties = {
+            "loadBalancerType": balancer["Type"],
             "subnets": [zone["SubnetId"] for zone in balancer["AvailabilityZones"]],
             "enableDeletionProtection": set_.get("deletion_protection.enabled") == "true",
             "accessLogs": {
@@ -97,6 +98,7 @@ def _balancers(account: Account) -> Iterator[Resource]:
                 listener["ListenerArn"].rpartition("/")[2],
                 {
                     "protocol": listener["Protocol"],
+                    "port": listener["Port"],
                     "sslPolicy": listener.get("SslPolicy"),
                     "defaultActions": [{"type": one["Type"]} for one in listener["DefaultActions"]],
                     "tags": account.tags(tags),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ferry.compliance.resource import Context, Resource, Seen, of_type
-from ferry.compliance.rule import rule, stack_rule
+from ferry.compliance.rule import excepted, rule, stack_rule
 from ferry.compliance.rules.buckets import BUCKET, LOGGING, log_targets, settings_of, trail_buckets
 
 TRAIL = "aws:cloudtrail/trail:Trail"
@@ -101,6 +101,14 @@ def trail_watched(resources: Sequence[Resource], context: Context) -> Iterator[S
     )
 
 
+LOG_EXCEPTIONS = {
+    "-tier-lb": "it sees connections and no requests, and each gateway behind it logs every request",
+    "-tier-door-door": "AWS logs TLS listeners only, and the load balancer behind it logs every request",
+}
+"""Network load balancers without logs of their own, by the end of their tag `Name`:
+https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-access-logs.html"""
+
+
 @rule(
     "load-balancer-logs",
     zh="负载均衡器记录访问日志",
@@ -109,8 +117,12 @@ def trail_watched(resources: Sequence[Resource], context: Context) -> Iterator[S
     remedy="set accessLogs.enabled to true and name a bucket",
 )
 def load_balancer_logs(balancer: Resource, context: Context) -> Iterator[Seen]:
-    """Load balancers log every request."""
-    yield balancer.seen("accessLogs.enabled", balancer.get("accessLogs.enabled") is True)
+    """Load balancers log every request, but for the network load balancers that are named with their reason."""
+    enabled = balancer.get("accessLogs.enabled") is True
+    why = excepted(balancer, LOG_EXCEPTIONS) if balancer.get("loadBalancerType") == "network" else None
+    yield balancer.seen(
+        "accessLogs.enabled", enabled or why is not None, f"off: {why}" if why and not enabled else None
+    )
 
 
 @stack_rule(

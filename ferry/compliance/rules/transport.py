@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ferry.compliance.documents import refuses_plaintext
 from ferry.compliance.resource import Context, Resource, Seen, of_type
-from ferry.compliance.rule import rule, stack_rule
+from ferry.compliance.rule import excepted, rule, stack_rule
 from ferry.compliance.rules.buckets import BUCKET, POLICY, settings_of
 
 IN_TRANSIT = ("8.1.2.2", "8.1.4.7 a", "8.1.4.8 a")
@@ -15,6 +15,11 @@ TLS_12_POLICIES = ("ELBSecurityPolicy-TLS13-1-2-", "ELBSecurityPolicy-TLS13-1-3-
 """https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html"""
 TOO_WIDE = ("-Ext1-", "-Ext2-")
 """Of the TLS 1.2 policies, these also offer ciphers without forward secrecy (RSA key exchange)."""
+
+PASSED_THROUGH = {
+    "-tier-door-door": "TLS ends at the load balancer behind it, by that one's listener",
+}
+"""Listeners that pass TLS through as TCP, by the end of their tag `Name`; only on port 443."""
 
 
 @rule(
@@ -64,10 +69,18 @@ def topic_policy_refuses_plaintext(policy: Resource, context: Context) -> Iterat
     remedy="set protocol to HTTPS and sslPolicy to one of the TLS13-1-2-Res or TLS13-1-3 policies",
 )
 def listener_tls_1_2(listener: Resource, context: Context) -> Iterator[Seen]:
-    """Listeners speak TLS 1.2 or newer, with forward secrecy."""
+    """Listeners speak TLS 1.2 or newer, with forward secrecy, or pass it on where that is named with its reason."""
     actions = [one.get("type") for one in listener.get("defaultActions", [])]
     if listener.get("protocol") == "HTTP" and actions == ["redirect"]:
         yield listener.seen("defaultActions", True, "redirects to HTTPS")
+        return
+    why = (
+        excepted(listener, PASSED_THROUGH)
+        if listener.get("protocol") == "TCP" and listener.get("port") == 443
+        else None
+    )
+    if why:
+        yield listener.seen("protocol", True, f"TCP: {why}")
         return
     yield listener.seen("protocol", listener.get("protocol") in ("HTTPS", "TLS"))
     policy = f"{listener.get('sslPolicy', '')}-"

@@ -60,7 +60,11 @@ def a_header_pins_each_version(account: Account, stack: Stack) -> Iterator[Seen]
 @check
 def gateway_admits_only_the_addresses_of_the_stack(account: Account, stack: Stack) -> Iterator[Seen]:
     """Ingress of the load balancer's security groups."""
-    allowed = sorted(f"tcp 443 {cidr}" for cidr in stack.settings.gateway.allowed_cidrs)
+    allowed = [f"tcp 443 {cidr}" for cidr in stack.settings.gateway.allowed_cidrs]
+    if door := stack.outputs.get("gateway_tier_door_arn"):
+        inner = account.client("elbv2").describe_load_balancers(LoadBalancerArns=[door])["LoadBalancers"]
+        allowed += [f"tcp 443 {group}" for one in inner for group in one["SecurityGroups"]]
+    allowed.sort()
     found = _permissions(account, stack, "IpPermissions")
     yield Seen(stack.outputs["load_balancer_arn"], "; ".join(allowed) or "nobody", "; ".join(found) or "nobody")
 

@@ -98,6 +98,13 @@ def nodes_take_requests_from_the_gateway_only(account: Account, stack: Stack) ->
 @check
 def nodes_reach_only_s3_and_the_endpoints(account: Account, stack: Stack) -> Iterator[Seen]:
     """Egress of the nodes' security group: HTTPS, and no address outside the VPC but S3's."""
+    expected = "; ".join(egress_to_s3_and_endpoints(account, stack))
+    for _, group in groups(account, stack):
+        yield seen(group, expected, "; ".join(_permissions(account, group, "IpPermissionsEgress")) or "nothing")
+
+
+def egress_to_s3_and_endpoints(account: Account, stack: Stack) -> list[str]:
+    """`protocol port peer` for each rule that a node in the private subnets needs."""
     endpoints = account.client("ec2").describe_vpc_endpoints(
         Filters=[{"Name": "vpc-id", "Values": [stack.outputs["vpc_id"]]}]
     )["VpcEndpoints"]
@@ -109,17 +116,18 @@ def nodes_reach_only_s3_and_the_endpoints(account: Account, stack: Stack) -> Ite
         if endpoint["VpcEndpointType"] == "Interface"
         for one in endpoint.get("Groups", [])
     }
-    expected = "; ".join(sorted(f"tcp 443 {peer}" for peer in {*s3, *interfaces}))
-    for _, group in groups(account, stack):
-        yield seen(group, expected, "; ".join(_permissions(account, group, "IpPermissionsEgress")) or "nothing")
+    return sorted(f"tcp 443 {peer}" for peer in {*s3, *interfaces})
 
 
 def _permissions(account: Account, group: Mapping[str, Any], direction: str) -> list[str]:
-    """`protocol port peer` for each rule of the security groups that a group's nodes get."""
     interfaces = launch_template(account, group).get("NetworkInterfaces", [])
-    ids = [id_ for interface in interfaces for id_ in interface["Groups"]]
+    return permissions(account, [id_ for interface in interfaces for id_ in interface["Groups"]], direction)
+
+
+def permissions(account: Account, security_group_ids: list[str], direction: str) -> list[str]:
+    """`protocol port peer` for each rule of security groups; `direction`: `IpPermissions` or `IpPermissionsEgress`."""
     found = []
-    for security_group in account.client("ec2").describe_security_groups(GroupIds=ids)["SecurityGroups"]:
+    for security_group in account.client("ec2").describe_security_groups(GroupIds=security_group_ids)["SecurityGroups"]:
         for rule in security_group[direction]:
             ports = sorted({str(rule.get("FromPort", "all")), str(rule.get("ToPort", "all"))})
             peers = [
@@ -136,7 +144,7 @@ def _permissions(account: Account, group: Mapping[str, Any], direction: str) -> 
 def nodes_may_do_what_serving_needs_and_nothing_else(account: Account, stack: Stack) -> Iterator[Seen]:
     """The permissions of the instance role, each an action on a resource, against those that boot and serving take."""
     for version, group in groups(account, stack):
-        role = _role(account, group)
+        role = role_of(account, group)
         yield Seen(role, NOTHING, compared(_needed(account, stack, version, group), granted(account, role)))
 
 
@@ -171,7 +179,8 @@ def _needed(account: Account, stack: Stack, version: ModelVersion, group: Mappin
     return {f"{action} on {resource}" for action, resources in needed.items() for resource in resources}
 
 
-def _role(account: Account, group: Mapping[str, Any]) -> str:
+def role_of(account: Account, group: Mapping[str, Any]) -> str:
+    """Name of the role that a group's nodes have."""
     profile = launch_template(account, group)["IamInstanceProfile"]["Arn"].rpartition("/")[2]
     found = account.client("iam").get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]
     return str(found["Roles"][0]["RoleName"])

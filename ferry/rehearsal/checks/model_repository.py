@@ -122,7 +122,9 @@ def nodes_find_their_bundle_and_its_signature(account: Account, stack: Stack) ->
     """Exactly where the stack names a bundle."""
     bucket = stack.outputs["model_bucket"]
     listed = account.client("s3").list_objects_v2(Bucket=bucket, Prefix="bundles/").get("Contents", [])
-    expected = ["node-bundle.tar.gz", "node-bundle.tar.gz.sig"] if stack.settings.node_bundle else []
+    names = ["gateway-bundle.tar.gz"] if stack.settings.gateway_tier else []
+    names = [*names, "node-bundle.tar.gz"] if stack.settings.node_bundle else []
+    expected = [f"{name}{suffix}" for name in names for suffix in ("", ".sig")]
     found = sorted(one["Key"].rsplit("/", 1)[-1] for one in listed)
     yield Seen(f"{bucket}/bundles/", " ".join(expected) or "nothing", " ".join(found) or "nothing")
 

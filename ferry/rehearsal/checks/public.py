@@ -9,12 +9,14 @@ from ferry.rehearsal.checks import Seen, Stack, buckets, check
 from ferry.rehearsal.handlers import Account
 
 EVERYBODY = ("0.0.0.0/0", "::/0")
+CHOSEN = ("load_balancer_arn", "gateway_tier_load_balancer_arn")
 
 
 @check
 def no_security_group_is_open_to_the_world(account: Account, stack: Stack) -> Iterator[Seen]:
-    """Inwards. The load balancer's groups are the stack's own choice, and have a check of their own."""
-    gateway = account.client("elbv2").describe_load_balancers(LoadBalancerArns=[stack.outputs["load_balancer_arn"]])
+    """Inwards. The load balancers' groups are the stack's own choice, and have checks of their own."""
+    arns = [stack.outputs[name] for name in CHOSEN if name in stack.outputs]
+    gateway = account.client("elbv2").describe_load_balancers(LoadBalancerArns=arns)
     chosen = {group for one in gateway["LoadBalancers"] for group in one["SecurityGroups"]}
     rules = account.client("ec2").get_paginator("describe_security_group_rules").paginate()
     opened: dict[str, list[str]] = {}

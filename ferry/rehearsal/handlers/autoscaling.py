@@ -1,6 +1,6 @@
 """Auto Scaling: groups and what belongs to them.
 
-moto 5.2.5 stores step-scaling policies and does not run them, and a schedule of the same name in a second group takes
+moto 5.2.5 stores scaling policies and does not run them, and a schedule of the same name in a second group takes
 the place of the first.
 """
 
@@ -142,21 +142,37 @@ def lifecycle_hook(account: Account, inputs: Inputs) -> Created:
 
 @creates("aws:autoscaling/policy:Policy", fixed=("name", "autoscalingGroupName"), again=True)
 def policy(account: Account, inputs: Inputs) -> Created:
-    """`PutScalingPolicy` of the kind StepScaling."""
+    """`PutScalingPolicy`, of the kinds StepScaling and TargetTrackingScaling."""
     autoscaling = account.client("autoscaling", inputs.region)
     name, group_name = inputs.autoname("name", 255), inputs.take("autoscalingGroupName")
+    request: dict[str, Any] = {
+        "PolicyType": inputs.take("policyType"),
+        "AdjustmentType": inputs.take("adjustmentType"),
+        "EstimatedInstanceWarmup": inputs.take("estimatedInstanceWarmup"),
+        "TargetTrackingConfiguration": _target_tracking(inputs.nested("targetTrackingConfiguration")),
+    }
+    if request["TargetTrackingConfiguration"] is None:
+        request |= {
+            "MetricAggregationType": inputs.take("metricAggregationType", "Average"),
+            "StepAdjustments": [_step(step) for step in inputs.each("stepAdjustments")],
+        }
     autoscaling.put_scaling_policy(
         AutoScalingGroupName=group_name,
         PolicyName=name,
-        PolicyType=inputs.take("policyType"),
-        AdjustmentType=inputs.take("adjustmentType"),
-        MetricAggregationType=inputs.take("metricAggregationType", "Average"),
-        EstimatedInstanceWarmup=inputs.take("estimatedInstanceWarmup"),
-        StepAdjustments=[_step(step) for step in inputs.each("stepAdjustments")],
+        **{key: value for key, value in request.items() if value is not None},
     )
     # moto 5.2.5 leaves the ARN out of the answer to the call above.
     made = autoscaling.describe_policies(AutoScalingGroupName=group_name, PolicyNames=[name])["ScalingPolicies"][0]
     return Created(name, {"arn": made["PolicyARN"], "name": name})
+
+
+def _target_tracking(configuration: Inputs | None) -> dict[str, Any] | None:
+    if configuration is None:
+        return None
+    sent: dict[str, Any] = {"TargetValue": float(configuration.take("targetValue"))}
+    if metric := configuration.nested("predefinedMetricSpecification"):
+        sent["PredefinedMetricSpecification"] = {"PredefinedMetricType": metric.take("predefinedMetricType")}
+    return sent
 
 
 def _step(step: Inputs) -> dict[str, Any]:

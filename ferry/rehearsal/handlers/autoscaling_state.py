@@ -146,6 +146,7 @@ def read_policy(account: Account, state: State) -> Mapping[str, Any]:
     if not policies:
         raise Absent
     found = policies[0]
+    tracked = found.get("TargetTrackingConfiguration")
     return {
         "policyType": found["PolicyType"],
         "adjustmentType": found.get("AdjustmentType"),
@@ -159,6 +160,13 @@ def read_policy(account: Account, state: State) -> Mapping[str, Any]:
             }
             for step in found.get("StepAdjustments", [])
         ],
+        "targetTrackingConfiguration": tracked
+        and {
+            "targetValue": tracked["TargetValue"],
+            "predefinedMetricSpecification": {
+                "predefinedMetricType": tracked.get("PredefinedMetricSpecification", {}).get("PredefinedMetricType")
+            },
+        },
     }
 
 

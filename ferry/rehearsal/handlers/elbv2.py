@@ -42,6 +42,7 @@ def set_attributes(elbv2: Any, arn: str, inputs: Inputs) -> None:
         "idle_timeout.timeout_seconds": inputs.take("idleTimeout"),
         "deletion_protection.enabled": inputs.take("enableDeletionProtection"),
         "routing.http.drop_invalid_header_fields.enabled": inputs.take("dropInvalidHeaderFields"),
+        "load_balancing.cross_zone.enabled": inputs.take("enableCrossZoneLoadBalancing"),
     }
     if logs := inputs.nested("accessLogs"):
         attributes |= {
@@ -78,12 +79,18 @@ def health_check(inputs: Inputs) -> dict[str, Any]:
     health = inputs.nested("healthCheck")
     if health is None:
         return {}
+    protocol = health.take("protocol", "HTTP")
+    # TCP has neither path nor matcher.
+    by_http = (
+        {}
+        if protocol == "TCP"
+        else {"HealthCheckPath": health.take("path", "/"), "Matcher": {"HttpCode": health.take("matcher", "200")}}
+    )
     return {
+        **by_http,
         "HealthCheckEnabled": health.take("enabled", True),
-        "HealthCheckProtocol": health.take("protocol", "HTTP"),
-        "HealthCheckPath": health.take("path", "/"),
+        "HealthCheckProtocol": protocol,
         "HealthCheckPort": health.take("port", "traffic-port"),
-        "Matcher": {"HttpCode": health.take("matcher", "200")},
         "HealthCheckIntervalSeconds": health.take("interval", 30),
         "HealthCheckTimeoutSeconds": health.take("timeout", 5),
         "HealthyThresholdCount": health.take("healthyThreshold", 3),
@@ -109,15 +116,43 @@ def listener(account: Account, inputs: Inputs) -> Created:
     """`CreateListener`."""
     elbv2 = account.client("elbv2", inputs.region)
     arn = elbv2.create_listener(
-        LoadBalancerArn=inputs.take("loadBalancerArn"),
-        Port=inputs.take("port"),
-        Protocol=inputs.take("protocol"),
-        SslPolicy=inputs.take("sslPolicy"),
-        Certificates=[{"CertificateArn": inputs.take("certificateArn")}],
-        DefaultActions=actions(inputs, "defaultActions"),
-        **_tags(inputs),
+        **listener_request(inputs), LoadBalancerArn=inputs.take("loadBalancerArn"), **_tags(inputs)
     )["Listeners"][0]["ListenerArn"]
+    set_listener_attributes(elbv2, arn, inputs)
     return Created(arn, {"arn": arn})
+
+
+def listener_request(inputs: Inputs) -> dict[str, Any]:
+    """What `CreateListener` and `ModifyListener` take alike; a TCP listener has neither certificate nor policies."""
+    certificate, alpn = inputs.take("certificateArn"), inputs.take("alpnPolicy")
+    request = {
+        "Port": inputs.take("port"),
+        "Protocol": inputs.take("protocol"),
+        "SslPolicy": inputs.take("sslPolicy"),
+        "Certificates": [{"CertificateArn": certificate}] if certificate else None,
+        "AlpnPolicy": [alpn] if alpn else None,
+        "DefaultActions": actions(inputs, "defaultActions"),
+    }
+    return {name: value for name, value in request.items() if value is not None}
+
+
+def set_listener_attributes(elbv2: Any, arn: str, inputs: Inputs) -> None:
+    """`ModifyListenerAttributes`, where one is given."""
+    if idle := inputs.take("tcpIdleTimeoutSeconds"):
+        elbv2.modify_listener_attributes(
+            ListenerArn=arn, Attributes=_attributes({"tcp.idle_timeout.seconds": int(idle)})
+        )
+
+
+@creates(
+    "aws:lb/targetGroupAttachment:TargetGroupAttachment",
+    fixed=("targetGroupArn", "targetId", "port", "availabilityZone"),
+)
+def target_group_attachment(account: Account, inputs: Inputs) -> Created:
+    """`RegisterTargets` of one target."""
+    group, target = inputs.take("targetGroupArn"), {"Id": inputs.take("targetId"), "Port": int(inputs.take("port"))}
+    account.client("elbv2", inputs.region).register_targets(TargetGroupArn=group, Targets=[target])
+    return Created(f"{group}-{target['Id']}")
 
 
 @creates("aws:lb/listenerRule:ListenerRule", fixed=("listenerArn",))

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ferry.errors import RehearsalError
-from ferry.rehearsal.handlers import Account, Inputs, State, deleted_by, deletes, elbv2, reads, updates
+from ferry.rehearsal.handlers import Absent, Account, Inputs, State, deleted_by, deletes, elbv2, reads, updates
 from ferry.rehearsal.handlers.tagging import as_map
 
 BALANCER = "aws:lb/loadBalancer:LoadBalancer"
 GROUP = "aws:lb/targetGroup:TargetGroup"
 LISTENER = "aws:lb/listener:Listener"
 RULE = "aws:lb/listenerRule:ListenerRule"
+ATTACHMENT = "aws:lb/targetGroupAttachment:TargetGroupAttachment"
 
 deleted_by(GROUP, "elbv2", "delete_target_group", TargetGroupArn="id")
 deleted_by(LISTENER, "elbv2", "delete_listener", ListenerArn="id")
@@ -23,6 +24,7 @@ deleted_by(RULE, "elbv2", "delete_rule", RuleArn="id")
     BALANCER,
     "accessLogs",
     "dropInvalidHeaderFields",
+    "enableCrossZoneLoadBalancing",
     "enableDeletionProtection",
     "idleTimeout",
     "securityGroups",
@@ -55,6 +57,7 @@ def read_load_balancer(account: Account, state: State) -> Mapping[str, Any]:
         "subnets": [zone["SubnetId"] for zone in found["AvailabilityZones"]],
         "securityGroups": found.get("SecurityGroups", []),
         "idleTimeout": attributes.get("idle_timeout.timeout_seconds"),
+        "enableCrossZoneLoadBalancing": attributes.get("load_balancing.cross_zone.enabled") == "true",
         "enableDeletionProtection": attributes.get("deletion_protection.enabled") == "true",
         "dropInvalidHeaderFields": attributes.get("routing.http.drop_invalid_header_fields.enabled") == "true",
         "accessLogs": {
@@ -117,34 +120,69 @@ def read_target_group(account: Account, state: State) -> Mapping[str, Any]:
     }
 
 
-@updates(LISTENER, "port", "protocol", "sslPolicy", "certificateArn", "defaultActions")
+@updates(
+    LISTENER,
+    "port",
+    "protocol",
+    "sslPolicy",
+    "certificateArn",
+    "alpnPolicy",
+    "tcpIdleTimeoutSeconds",
+    "defaultActions",
+)
 def listener_changed(account: Account, old: State, new: Inputs) -> Mapping[str, Any]:
-    """`ModifyListener`."""
-    account.client("elbv2", old.region).modify_listener(
-        ListenerArn=old.id,
-        Port=new.take("port"),
-        Protocol=new.take("protocol"),
-        SslPolicy=new.take("sslPolicy"),
-        Certificates=[{"CertificateArn": new.take("certificateArn")}],
-        DefaultActions=elbv2.actions(new, "defaultActions"),
-    )
+    """`ModifyListener`, then the attributes."""
+    client = account.client("elbv2", old.region)
+    request = elbv2.listener_request(new)
+    if request["Protocol"] == old.inputs.get("protocol"):
+        del request["Protocol"]  # moto 5.2.5 refuses TLS here
+    client.modify_listener(ListenerArn=old.id, **request)
+    elbv2.set_listener_attributes(client, old.id, new)
     return {}
 
 
 @reads(LISTENER)
 def read_listener(account: Account, state: State) -> Mapping[str, Any]:
-    """The listener. Its actions are without the tokens' check, which moto refuses, so they are not compared."""
+    """The listener. Its actions are without the tokens' check, which moto refuses, so they are not compared.
+
+    Nor are certificate and ALPN policy of a TLS listener: moto 5.2.5 keeps the first ones, whatever it is told later.
+    """
     client = account.client("elbv2", state.region)
     found = client.describe_listeners(ListenerArns=[state.id])["Listeners"][0]
-    certificates = [one["CertificateArn"] for one in found.get("Certificates", [])]
-    return {
+    attributes = _attributes(client.describe_listener_attributes(ListenerArn=state.id))
+    idle_seconds = attributes.get("tcp.idle_timeout.seconds")
+    read = {
         "loadBalancerArn": found["LoadBalancerArn"],
         "port": found["Port"],
         "protocol": found["Protocol"],
         "sslPolicy": found.get("SslPolicy"),
-        "certificateArn": certificates[0] if certificates else None,
+        "tcpIdleTimeoutSeconds": idle_seconds and int(idle_seconds),
         "tags": _tags(client, state),
     }
+    if found["Protocol"] != "TLS":
+        certificates = [one["CertificateArn"] for one in found.get("Certificates", [])]
+        read["certificateArn"] = certificates[0] if certificates else None
+    return read
+
+
+@reads(ATTACHMENT)
+def read_attachment(account: Account, state: State) -> Mapping[str, Any]:
+    """`DescribeTargetHealth` of the one target, of which only that it is there counts."""
+    health = account.client("elbv2", state.region).describe_target_health(
+        TargetGroupArn=state.get("targetGroupArn"), Targets=[_target(state)]
+    )["TargetHealthDescriptions"]
+    if not health or health[0]["TargetHealth"].get("Reason") == "Target.NotRegistered":
+        raise Absent
+    return {}
+
+
+@deletes(ATTACHMENT)
+def delete_attachment(account: Account, state: State) -> None:
+    """`DeregisterTargets`, where it is still there: moto 5.2.5 refuses a second time, which AWS does not."""
+    read_attachment(account, state)
+    account.client("elbv2", state.region).deregister_targets(
+        TargetGroupArn=state.get("targetGroupArn"), Targets=[_target(state)]
+    )
 
 
 @updates(RULE, "actions", "conditions", "priority")
@@ -177,6 +215,10 @@ def read_rule(account: Account, state: State) -> Mapping[str, Any]:
         ],
         "tags": _tags(client, state),
     }
+
+
+def _target(state: State) -> dict[str, Any]:
+    return {"Id": state.get("targetId"), "Port": int(state.get("port"))}
 
 
 def _attributes(answer: Mapping[str, Any]) -> dict[str, str]:

@@ -78,6 +78,15 @@ TAGGED: dict[str, Tagging] = {
             ResourceId=state.get("arn"), TagsList=[{"Key": key} for key in keys]
         ),
     ),
+    "aws:route53/zone:Zone": (
+        "route53",
+        lambda client, state, tags: client.change_tags_for_resource(
+            ResourceType="hostedzone", ResourceId=state.id, AddTags=tags
+        ),
+        lambda client, state, keys: client.change_tags_for_resource(
+            ResourceType="hostedzone", ResourceId=state.id, RemoveTagKeys=keys
+        ),
+    ),
     "aws:kms/key:Key": (
         "kms",
         lambda client, state, tags: client.tag_resource(

@@ -14,8 +14,8 @@ from ferry.traffic.cutover.state import State
 
 LAST_STEP = (
     "All traffic goes to {candidate}, and still through the gateway in this room, which stays a single point of "
-    "failure. Bringing the gateway itself to the cloud is a separate step: run the same folder there, then let DNS "
-    "point to it. `ferry rollback` is the way back from here."
+    "failure. The stack's gateway_tier runs it in the cloud, too, and its DNS record moves the clients (docs/aws.md). "
+    "`ferry rollback` is the way back from here."
 )
 
 PROMOTED = (

@@ -19,6 +19,7 @@ Change = Callable[[list[Resource]], list[Resource]]
 
 STACKS = ("dev", "staging", "prod", "prod-cn")
 EVERYBODY = {"Effect": "Allow", "Principal": "*", "Action": "sns:Publish", "Resource": "*"}
+DOOR = {"Name": "ferry-tier-door-door"}
 PLANTED = "AKIA" + "Q3EGRV5NXW2YLMTB"
 
 
@@ -228,6 +229,10 @@ def test_a_secret_in_user_data_is_named_by_its_kind_and_never_shown(stack: Stack
         ),
         ("aws:lb/listener:Listener", {"protocol": "HTTP", "defaultActions": [{"type": "forward"}]}, "listener-tls-1-2"),
         ("aws:lb/listener:Listener", {"protocol": "HTTP", "defaultActions": [{"type": "redirect"}]}, None),
+        ("aws:lb/listener:Listener", {"protocol": "TCP", "port": 443, "tags": DOOR}, None),
+        ("aws:lb/listener:Listener", {"protocol": "TCP", "port": 8080, "tags": DOOR}, "listener-tls-1-2"),
+        ("aws:lb/listener:Listener", {"protocol": "HTTP", "port": 443, "tags": DOOR}, "listener-tls-1-2"),
+        ("aws:lb/listener:Listener", {"protocol": "TCP", "port": 443, "tags": {"Name": "door"}}, "listener-tls-1-2"),
     ],
 )
 def test_other_ways_to_break_a_rule_are_seen_too(
@@ -241,3 +246,20 @@ def test_other_ways_to_break_a_rule_are_seen_too(
         assert rule in found
     else:
         assert found
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "let_off"),
+    [
+        ("network", "ferry-tier-lb", True),
+        ("network", "ferry-tier-door-door", True),
+        ("network", "ferry-lb", False),
+        ("application", "ferry-tier-lb", False),
+    ],
+)
+def test_only_the_gateway_tiers_network_load_balancers_may_write_no_access_logs(
+    stack: Stack, kind: str, name: str, let_off: bool
+) -> None:
+    resources, context = stack("prod")
+    balancer = beside("aws:lb/loadBalancer:LoadBalancer", loadBalancerType=kind, tags={"Name": name})
+    assert ("load-balancer-logs" not in names(balancer(resources), context)) is let_off

@@ -325,7 +325,11 @@ def test_every_rule_is_proven() -> None:
         "load-balancer-name", "target-group-name", "sev-snp-family", "log-delivery-bucket", "idle-timeout",
         "deregistration-delay", "step-adjustments",
     }  # fmt: skip
-    assert proven | by_predicate == rules.RULES.keys()
+    of_the_gateway_tier = {  # tests/unit/stacks/test_gateway_rules.py
+        "gateway-tier-architecture", "gateway-tier-certificate", "gateway-tier-home", "gateway-tier-home-record",
+        "gateway-tier-loop", "gateway-tier-name",
+    }  # fmt: skip
+    assert proven | by_predicate | of_the_gateway_tier == rules.RULES.keys()
 
 
 @pytest.mark.parametrize(
