@@ -18,6 +18,8 @@ from ferry.traffic.gateway.routes import FAIL_OVER, NAME, Routes
 
 RDS = f"http.{NAME}.rds.{NAME}"
 ECDS = "extension_config_discovery.http_filter"
+SETTLED_SECONDS = 0.2
+"""From a refusal's count to its line in the log; seen are some milliseconds."""
 POLL_SECONDS = 0.02
 LOG_SECONDS = 2.0
 COUNTERS = {
@@ -167,15 +169,15 @@ class Admin:
         return configs[0] if configs else {}
 
     def _reason(self, since: Mark) -> str:
-        """What it said of the first file that it did not take after the mark."""
-        # Envoy counts a refusal before it has written the line.
+        """What it said of the last file that it did not take after the mark."""
+        # Envoy counts a refusal before it has written the line: this one's, and that of a refusal just before the mark.
         end = time.monotonic() + LOG_SECONDS
         while self.log and time.monotonic() < end:
+            time.sleep(SETTLED_SECONDS)
             with suppress(OSError), self.log.open("rb") as log:
                 log.seek(since.log_bytes)
-                if said := re.search(rb"Filesystem config update (?:rejected|failure): (.*)\n", log.read()):
-                    return said[1].decode(errors="replace").strip()
-            time.sleep(POLL_SECONDS)
+                if said := re.findall(rb"Filesystem config update (?:rejected|failure): (.*)\n", log.read()):
+                    return bytes(said[-1]).decode(errors="replace").strip()
         return "its log says why"
 
     def _log_bytes(self) -> int:
