@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
-from components import fleet_policies, policies
+from components import fleet_policies, node
 from components.identity import Identity
-from components.inference_node import METADATA_HOPS
 from stacks.settings import GatewayTierSettings
 from templates.gateway_node import PORT, GatewayBoot, user_data
 
@@ -54,11 +52,20 @@ class GatewayNode(pulumi.ComponentResource):
         super().__init__("ferry:components:GatewayNode", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
+        self._owner = node.Owner(name=name, group_name=args.group_name, tags=args.tags, component=self)
 
-        log_group = self._make_log_group()
-        profile = self._make_role(log_group)
+        log_group = node.log_group(self._owner, args.identity, "Logs of gateways in the cloud", LOG_RETENTION_DAYS)
+        profile = node.instance_profile(self._owner, self._rights(log_group))
         self.security_group_id = self._make_security_group()
-        template = self._make_launch_template(profile, log_group)
+        template = node.launch_template(
+            self._owner,
+            ami_parameter=args.tier.ami_parameter,
+            instance_type=args.tier.instance_type,
+            profile=profile,
+            security_group_id=self.security_group_id,
+            volume_gib=args.tier.root_volume_gib,
+            user_data=self._user_data(log_group),
+        )
 
         self.launch_template_id = template.id
         self.launch_template_version = template.latest_version.apply(str)
@@ -70,46 +77,15 @@ class GatewayNode(pulumi.ComponentResource):
             }
         )
 
-    def _make_log_group(self) -> aws.cloudwatch.LogGroup:
-        log_name = f"{self._name}-logs"
-        key = aws.kms.Key(
-            log_name,
-            description="Logs of gateways in the cloud",
-            enable_key_rotation=True,
-            policy=policies.log_group_key(self._args.identity, log_name),
-            tags=self._tags("logs"),
-            opts=self._child,
-        )
-        return aws.cloudwatch.LogGroup(
-            log_name,
-            retention_in_days=LOG_RETENTION_DAYS,
-            kms_key_id=key.arn,
-            tags=self._tags("logs"),
-            opts=self._child,
-        )
-
-    def _make_role(self, log_group: aws.cloudwatch.LogGroup) -> aws.iam.InstanceProfile:
-        name, args = self._name, self._args
-        role = aws.iam.Role(
-            name,
-            description=f"Nodes of {args.group_name}",
-            assume_role_policy=fleet_policies.NODE_TRUST,
-            tags=self._tags("role"),
-            opts=self._child,
-        )
-        aws.iam.RolePolicy(
-            name,
-            role=role.name,
-            policy=pulumi.Output.all(
-                bucket_arn=args.model_bucket_arn,
-                key_arn=args.model_key_arn,
-                log_group_arn=log_group.arn,
-                archive_bucket_arn=args.archive_bucket_arn,
-                archive_key_arn=args.archive_key_arn,
-            ).apply(lambda arns: fleet_policies.gateway_rights(args.identity, image=args.tier.image, **arns)),
-            opts=self._child,
-        )
-        return aws.iam.InstanceProfile(name, role=role.name, tags=self._tags("profile"), opts=self._child)
+    def _rights(self, log_group: aws.cloudwatch.LogGroup) -> pulumi.Output[str]:
+        args = self._args
+        return pulumi.Output.all(
+            bucket_arn=args.model_bucket_arn,
+            key_arn=args.model_key_arn,
+            log_group_arn=log_group.arn,
+            archive_bucket_arn=args.archive_bucket_arn,
+            archive_key_arn=args.archive_key_arn,
+        ).apply(lambda arns: fleet_policies.gateway_rights(args.identity, image=args.tier.image, **arns))
 
     def _make_security_group(self) -> pulumi.Output[str]:
         """In: requests from the load balancer in front. Out: HTTPS to the endpoints, S3, the load balancer behind."""
@@ -118,7 +94,7 @@ class GatewayNode(pulumi.ComponentResource):
             name,
             vpc_id=args.vpc_id,
             description="Gateways: requests from their load balancer in, HTTPS to S3, endpoints and engines out",
-            tags=self._tags("node"),
+            tags=self._owner.named("node"),
             opts=self._child,
         )
         aws.vpc.SecurityGroupIngressRule(
@@ -129,7 +105,7 @@ class GatewayNode(pulumi.ComponentResource):
             from_port=PORT,
             to_port=PORT,
             referenced_security_group_id=args.front_security_group_id,
-            tags=self._tags("from-front"),
+            tags=self._owner.named("from-front"),
             opts=self._child,
         )
         ways: dict[str, dict[str, pulumi.Input[str]]] = {
@@ -154,81 +130,28 @@ class GatewayNode(pulumi.ComponentResource):
             ip_protocol="tcp",
             from_port=port,
             to_port=port,
-            tags=self._tags(f"to-{what}"),
+            tags=self._owner.named(f"to-{what}"),
             opts=self._child,
             **peer,
-        )
-
-    def _make_launch_template(
-        self, profile: aws.iam.InstanceProfile, log_group: aws.cloudwatch.LogGroup
-    ) -> aws.ec2.LaunchTemplate:
-        name, tier = self._name, self._args.tier
-        invoke = pulumi.InvokeOutputOptions(parent=self)
-        image_id = aws.ssm.get_parameter_output(name=tier.ami_parameter, opts=invoke).value
-        image = aws.ec2.get_ami_output(
-            filters=image_id.apply(lambda id_: [aws.ec2.GetAmiFilterArgs(name="image-id", values=[id_])]), opts=invoke
-        )
-        return aws.ec2.LaunchTemplate(
-            name,
-            description=f"Nodes of {self._args.group_name}",
-            update_default_version=True,
-            image_id=image.id,
-            instance_type=tier.instance_type,
-            iam_instance_profile={"arn": profile.arn},
-            metadata_options={
-                "http_endpoint": "enabled",
-                "http_tokens": "required",
-                "http_put_response_hop_limit": METADATA_HOPS,
-            },
-            block_device_mappings=[
-                {
-                    "device_name": image.root_device_name,
-                    "ebs": {
-                        "encrypted": "true",
-                        "volume_type": "gp3",
-                        "volume_size": tier.root_volume_gib,
-                        "delete_on_termination": "true",
-                    },
-                }
-            ],
-            network_interfaces=[
-                {
-                    "device_index": 0,
-                    "associate_public_ip_address": "false",
-                    "security_groups": [self.security_group_id],
-                    "delete_on_termination": "true",
-                }
-            ],
-            tag_specifications=[
-                {"resource_type": kind, "tags": {**self._args.tags, "Name": self._args.group_name}}
-                for kind in ("instance", "volume", "network-interface")
-            ],
-            user_data=self._user_data(log_group),
-            tags=self._tags("node"),
-            opts=self._child,
         )
 
     def _user_data(self, log_group: aws.cloudwatch.LogGroup) -> pulumi.Output[str]:
         args, identity = self._args, self._args.identity
 
         def rendered(bucket: str, bundle_key: str | None, log_group_name: str) -> str:
-            document = user_data(
+            return user_data(
                 GatewayBoot(
                     region=identity.region,
                     group_name=args.group_name,
                     bucket=bucket,
                     bundle_key=bundle_key,
                     verification_key=args.verification_key,
-                    registry=f"{identity.account_id}.dkr.ecr.{identity.region}.{identity.dns_suffix}",
+                    registry=node.registry(identity),
                     image=args.tier.image,
                     log_group=log_group_name,
                 )
             )
-            return base64.b64encode(document.encode()).decode()
 
         return pulumi.Output.all(
             bucket=args.model_bucket_name, bundle_key=args.bundle_key, log_group_name=log_group.name
         ).apply(lambda known: rendered(**known))
-
-    def _tags(self, what: str) -> dict[str, str]:
-        return {**self._args.tags, "Name": f"{self._name}-{what}"}

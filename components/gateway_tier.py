@@ -10,8 +10,9 @@ import pulumi_aws as aws
 
 from components.gateway_node import GatewayNode, GatewayNodeArgs
 from components.identity import Identity
-from components.inference_gateway import CERTIFICATE_KEY_TYPES, SSL_POLICY
+from components.inference_gateway import SSL_POLICY, admit_addresses, issued_certificate
 from components.inner_door import InnerDoor, InnerDoorArgs
+from components.node import propagated_tags
 from stacks.settings import GatewayRecord, GatewaySettings, GatewayTierSettings, gateway_group_name
 from templates.gateway_node import PORT
 
@@ -106,18 +107,7 @@ class GatewayTier(pulumi.ComponentResource):
             tags=self._tags("front"),
             opts=self._child,
         )
-        for cidr in args.tier.allowed_cidrs:
-            aws.vpc.SecurityGroupIngressRule(
-                f"{name}-from-{cidr.replace('/', '-')}",
-                security_group_id=group.id,
-                description=f"TLS from {cidr}",
-                ip_protocol="tcp",
-                from_port=443,
-                to_port=443,
-                cidr_ipv4=cidr,
-                tags=self._tags(f"from-{cidr}"),
-                opts=self._child,
-            )
+        admit_addresses(name, group, args.tier.allowed_cidrs, protocol="TLS", tags=args.tags, parent=self)
         return group
 
     def _make_door(self) -> InnerDoor:
@@ -209,20 +199,13 @@ class GatewayTier(pulumi.ComponentResource):
             tags=self._tags("nodes"),
             opts=self._child,
         )
-        certificate = aws.acm.get_certificate_output(
-            domain=args.tier.domain_name or args.gateway.domain_name,
-            statuses=["ISSUED"],
-            key_types=list(CERTIFICATE_KEY_TYPES),
-            most_recent=True,
-            opts=pulumi.InvokeOutputOptions(parent=self),
-        )
         aws.lb.Listener(
             f"{name}-tls",
             load_balancer_arn=load_balancer.arn,
             port=443,
             protocol="TLS",
             ssl_policy=SSL_POLICY,
-            certificate_arn=certificate.arn,
+            certificate_arn=issued_certificate(args.tier.domain_name or args.gateway.domain_name, self),
             alpn_policy="HTTP2Preferred",  # Envoy tells HTTP/2 from HTTP/1.1 by its first bytes
             default_actions=[{"type": "forward", "target_group_arn": target_group.arn}],
             tags=self._tags("tls"),
@@ -255,10 +238,7 @@ class GatewayTier(pulumi.ComponentResource):
                 },
             },
             wait_for_capacity_timeout="0",
-            tags=[
-                {"key": key, "value": value, "propagate_at_launch": True}
-                for key, value in {**self._args.tags, "Name": self._group_name}.items()
-            ],
+            tags=propagated_tags(self._args.tags, self._group_name),
             # A node that starts before its rights exist fails its boot.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["desiredCapacity"], depends_on=[node]),
         )

@@ -11,6 +11,7 @@ import pulumi_aws as aws
 from components.fleet_scaling import FleetScaling, FleetScalingArgs
 from components.identity import Identity
 from components.inference_node import InferenceNode, InferenceNodeArgs
+from components.node import propagated_tags
 from stacks import rules
 from stacks.settings import FleetSettings, ModelVersion, group_name
 
@@ -53,7 +54,7 @@ class InferenceFleetArgs:
     model_key_arn: pulumi.Input[str]
     node_bundle_key: pulumi.Input[str | None] = None
     verification_key: str | None = None
-    """PEM of the Ed25519 key. Without it a node refuses to boot."""
+    """PEM of the public keys. Without them a node refuses to boot."""
     alarm_topic_arn: pulumi.Input[str]
     tags: Mapping[str, str]
 
@@ -171,10 +172,7 @@ class InferenceFleet(pulumi.ComponentResource):
             wait_for_capacity_timeout="0",
             enabled_metrics=list(GROUP_METRICS),
             metrics_granularity="1Minute",
-            tags=[
-                {"key": key, "value": value, "propagate_at_launch": True}
-                for key, value in {**self._args.tags, "Name": self._group_name}.items()
-            ],
+            tags=propagated_tags(self._args.tags, self._group_name),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 ignore_changes=["desiredCapacity"],

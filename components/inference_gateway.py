@@ -94,18 +94,7 @@ class InferenceGateway(pulumi.ComponentResource):
             opts=self._child,
         )
         self.security_group_id = group.id
-        for cidr in gateway.allowed_cidrs:
-            aws.vpc.SecurityGroupIngressRule(
-                f"{name}-from-{cidr.replace('/', '-')}",
-                security_group_id=group.id,
-                description=f"HTTPS from {cidr}",
-                ip_protocol="tcp",
-                from_port=443,
-                to_port=443,
-                cidr_ipv4=cidr,
-                tags=self._tags(f"from-{cidr}"),
-                opts=self._child,
-            )
+        admit_addresses(name, group, gateway.allowed_cidrs, protocol="HTTPS", tags=self._args.tags, parent=self)
         if gateway.jwt:
             # The load balancer itself fetches the JWKS, from an address that its issuer may change.
             aws.vpc.SecurityGroupEgressRule(
@@ -163,13 +152,6 @@ class InferenceGateway(pulumi.ComponentResource):
         self, load_balancer: aws.lb.LoadBalancer, target_groups: Mapping[str, aws.lb.TargetGroup]
     ) -> aws.lb.Listener:
         name, gateway, versions = self._name, self._args.gateway, self._args.versions
-        certificate = aws.acm.get_certificate_output(
-            domain=gateway.domain_name,
-            statuses=["ISSUED"],
-            key_types=list(CERTIFICATE_KEY_TYPES),
-            most_recent=True,
-            opts=pulumi.InvokeOutputOptions(parent=self),
-        )
         first = [jwt_validation(gateway.jwt)] if gateway.jwt else []
         listener = aws.lb.Listener(
             f"{name}-https",
@@ -177,7 +159,7 @@ class InferenceGateway(pulumi.ComponentResource):
             port=443,
             protocol="HTTPS",
             ssl_policy=SSL_POLICY,
-            certificate_arn=certificate.arn,
+            certificate_arn=issued_certificate(gateway.domain_name, self),
             default_actions=[
                 *first,
                 {
@@ -214,6 +196,41 @@ class InferenceGateway(pulumi.ComponentResource):
 
     def _tags(self, what: str) -> dict[str, str]:
         return {**self._args.tags, "Name": f"{self._name}-{what}"}
+
+
+def issued_certificate(domain_name: str, parent: pulumi.Resource) -> pulumi.Output[str]:
+    """ARN of the newest certificate of ACM for a domain; the program fails where none is issued."""
+    return aws.acm.get_certificate_output(
+        domain=domain_name,
+        statuses=["ISSUED"],
+        key_types=list(CERTIFICATE_KEY_TYPES),
+        most_recent=True,
+        opts=pulumi.InvokeOutputOptions(parent=parent),
+    ).arn
+
+
+def admit_addresses(
+    name: str,
+    group: aws.ec2.SecurityGroup,
+    cidrs: Sequence[str],
+    *,
+    protocol: str,
+    tags: Mapping[str, str],
+    parent: pulumi.Resource,
+) -> None:
+    """Let these addresses, and no others, reach port 443 of what has the security group. `protocol` is for people."""
+    for cidr in cidrs:
+        aws.vpc.SecurityGroupIngressRule(
+            f"{name}-from-{cidr.replace('/', '-')}",
+            security_group_id=group.id,
+            description=f"{protocol} from {cidr}",
+            ip_protocol="tcp",
+            from_port=443,
+            to_port=443,
+            cidr_ipv4=cidr,
+            tags={**tags, "Name": f"{name}-from-{cidr}"},
+            opts=pulumi.ResourceOptions(parent=parent),
+        )
 
 
 def jwt_validation(jwt: JwtSettings) -> aws.lb.ListenerRuleActionArgsDict:
