@@ -10,7 +10,7 @@ from functools import partial
 import pulumi
 import pulumi_aws as aws
 
-from components import policies
+from components import endpoint_policies, policies
 from components.identity import Identity
 from stacks import rules
 from stacks.settings import NetworkSettings
@@ -193,7 +193,7 @@ class Network(pulumi.ComponentResource):
             vpc_id=self.vpc_id,
             service_name=f"com.amazonaws.{region}.s3",
             vpc_endpoint_type="Gateway",
-            policy=policies.s3_endpoint(self._args.identity),
+            policy=endpoint_policies.s3_endpoint(self._args.identity),
             route_table_ids=list(private_route_tables),
             tags=self._tags("s3"),
             opts=self._child,
@@ -224,7 +224,7 @@ class Network(pulumi.ComponentResource):
                 vpc_id=self.vpc_id,
                 service_name=endpoint_service(service, region),
                 vpc_endpoint_type="Interface",
-                policy=policies.endpoint(self._args.identity),
+                policy=endpoint_policies.interface_endpoint(self._args.identity),
                 private_dns_enabled=True,
                 subnet_ids=self.private_subnet_ids,
                 security_group_ids=[group.id],

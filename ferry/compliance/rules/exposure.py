@@ -43,7 +43,7 @@ def bucket_has_public_access_block(resources: Sequence[Resource], context: Conte
     zh="VPC 终端节点只放行本账户主体的请求",
     clauses=["8.1.3.1", "8.2.3.1"],
     types=["aws:ec2/vpcEndpoint:VpcEndpoint"],
-    remedy="give the endpoint a policy with aws:PrincipalAccount (components.policies.endpoint)",
+    remedy="give the endpoint a policy with aws:PrincipalAccount (components.endpoint_policies)",
 )
 def endpoint_for_own_principals(endpoint: Resource, context: Context) -> Iterator[Seen]:
     """VPC endpoints pass the account's own principals, and what only reads named objects of S3."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components import policies
+from components import endpoint_policies, policies
 from components.identity import Identity
 
 OREGON = Identity("111122223333", "aws", "us-west-2")
@@ -127,8 +127,8 @@ def test_no_arn_of_another_partition_appears_in_china(make: Callable[[], str]) -
 
 
 def test_endpoints_pass_the_accounts_own_principals_and_s3_image_layers_and_packages() -> None:
-    (everywhere,) = statements(policies.endpoint(BEIJING))
-    first, *open_reads = statements(policies.s3_endpoint(BEIJING))
+    (everywhere,) = statements(endpoint_policies.interface_endpoint(BEIJING))
+    first, *open_reads = statements(endpoint_policies.s3_endpoint(BEIJING))
     assert everywhere == first
     assert everywhere["Condition"] == {"StringEquals": {"aws:PrincipalAccount": "111122223333"}}
     assert [(one["Action"], one["Resource"]) for one in open_reads] == [
