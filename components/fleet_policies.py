@@ -44,13 +44,7 @@ def node_rights(
             "Resource": bucket_arn,
             "Condition": {"StringLike": {"s3:prefix": f"models/{model}/*"}},
         },
-        {
-            "Sid": "DecryptModels",
-            "Effect": "Allow",
-            "Action": "kms:Decrypt",
-            "Resource": key_arn,
-            "Condition": {"StringEquals": {"kms:ViaService": f"s3.{identity.region}.{identity.dns_suffix}"}},
-        },
+        {**site_policies.use_key_through_s3(identity, key_arn), "Sid": "DecryptModels", "Action": "kms:Decrypt"},
         *runs_image_and_logs(identity, image=image, log_group_arn=log_group_arn),
         {
             "Sid": "EndOwnLaunch",
@@ -78,13 +72,7 @@ def gateway_rights(
     """
     return policies.document(
         {"Sid": "ReadBundles", "Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket_arn}/bundles/*"},
-        {
-            "Sid": "DecryptBundles",
-            "Effect": "Allow",
-            "Action": "kms:Decrypt",
-            "Resource": key_arn,
-            "Condition": {"StringEquals": {"kms:ViaService": f"s3.{identity.region}.{identity.dns_suffix}"}},
-        },
+        {**site_policies.use_key_through_s3(identity, key_arn), "Sid": "DecryptBundles", "Action": "kms:Decrypt"},
         *runs_image_and_logs(identity, image=image, log_group_arn=log_group_arn),
         *site_policies.request_log_rights(
             identity, bucket_arn=archive_bucket_arn, key_arn=archive_key_arn, gateways=["cloud-*"]
