@@ -27,7 +27,7 @@ def group(account: Account, inputs: Inputs) -> Created:
         **settings(inputs),
     }
     inputs.skip("capacityReservationSpecification", "capacity reservations are missing in moto 5.2.5")
-    inputs.skip("instanceRefresh", "concerns later changes only; StartInstanceRefresh is missing in moto 5.2.5")
+    inputs.skip("instanceRefresh", "concerns later changes only")
     inputs.skip("waitForCapacityTimeout", "concerns waiting only")
     autoscaling.create_auto_scaling_group(**{key: value for key, value in request.items() if value is not None})
     for hook in inputs.each("initialLifecycleHooks"):
