@@ -5,9 +5,7 @@ FERRY_SOAK=1 adds the whole program: both fronts' accounts side by side for all 
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
 import signal
 import subprocess
 import time
@@ -31,6 +29,7 @@ from ferry.rehearsal.engine.steps import Steps
 from stacks.settings import Settings
 from tests.accounts import differences as differing
 from tests.accounts import told
+from tests.conftest import import_all
 
 pytestmark = pytest.mark.pulumi_cli
 
@@ -66,9 +65,7 @@ CONFIG = {"aws:region": "us-east-1"}
 
 @pytest.fixture
 def session(account: Any, tmp_path: Path) -> Iterator[Session]:
-    package = ferry.rehearsal.handlers
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        importlib.import_module(module.name)
+    import_all(ferry.rehearsal.handlers)
     project = tmp_path / "ours"
     project.mkdir()
     (project / "__main__.py").write_text(PROGRAM, encoding="utf-8")
@@ -237,9 +234,8 @@ def test_the_whole_program_comes_through_an_account_that_fails(
     from ferry.render.stack_file import StackFile
     from tests.unit.rehearsal.engine.test_faults import Failing
 
-    for package in (ferry.rehearsal.handlers, checks):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            importlib.import_module(module.name)
+    import_all(ferry.rehearsal.handlers)
+    import_all(checks)
     config = StackFile.read(REPOSITORY / "stacks" / "Pulumi.dev.yaml").config
     settings = Settings.from_config(config)
     seeds.seed(account, settings)
