@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,6 +29,7 @@ from stacks.settings import Settings
 from tests.accounts import differences as differing
 from tests.accounts import told
 from tests.conftest import import_all
+from tests.gateways import wait_until
 
 pytestmark = pytest.mark.pulumi_cli
 
@@ -154,19 +154,12 @@ def test_an_engine_that_is_killed_goes_on_and_makes_nothing_twice(
     started.append(engine)
     assert engine.wait(120) == -signal.SIGKILL
     monkeypatch.setattr(topic, "create", create)
-    _wait_for(lambda: len(account.client("sns").list_topics()["Topics"]) == 1)
+    wait_until(lambda: len(account.client("sns").list_topics()["Topics"]) == 1, 30)
     session.cancel()
     session.up(CONFIG)
     assert acted(session.up(CONFIG)) == []
     assert len(account.client("sns").list_topics()["Topics"]) == 1
     assert len(account.client("s3").list_buckets()["Buckets"]) == 1
-
-
-def _wait_for(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.1)
 
 
 def test_the_commands_preview_keep_the_plan_and_explain_drift(session: Session, account: Any, tmp_path: Path) -> None:
