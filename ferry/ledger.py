@@ -105,7 +105,7 @@ def end(folder: Path, at: int | None = None) -> tuple[int, str]:
     An empty one has 0 and `START`. Raises TamperedArtefact where it has fewer lines.
     """
     path = folder / NAME
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    lines = _lines(path.read_bytes()) if path.is_file() else []
     number = len(lines) if at is None else at
     if number > len(lines):
         raise TamperedArtefact(f"{path}: has {len(lines)} lines, there were {number}: some were removed")

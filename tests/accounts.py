@@ -5,9 +5,7 @@ The accounts draw their ids at random, so each run of eight or more hexadecimal 
 
 from __future__ import annotations
 
-import importlib
 import json
-import pkgutil
 import re
 from collections import Counter, defaultdict
 from datetime import datetime
@@ -16,6 +14,7 @@ from typing import Any
 from ferry.rehearsal import checks
 from ferry.rehearsal.checks import Stack, run
 from ferry.rehearsal.snapshot import Snapshot
+from tests.conftest import import_all
 
 VOLATILE = frozenset(
     {
@@ -39,8 +38,7 @@ DRAWN = re.compile(
 
 def told(account: Any, stack: Stack) -> dict[str, list[str]]:
     """Each question that the checks put to the account, and the answers it got. Raises where a check fails."""
-    for module in pkgutil.iter_modules(checks.__path__, f"{checks.__name__}."):
-        importlib.import_module(module.name)
+    import_all(checks)
     snapshot = Snapshot(account)
     failed = sorted(check.name for check in run(snapshot, stack) if not check.passed)
     assert failed == []

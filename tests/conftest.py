@@ -120,7 +120,7 @@ def run_program(account: EmbeddedAccount, tmp_path: Path) -> Callable[..., Run]:
     import ferry.rehearsal.handlers
     from ferry.rehearsal import program
 
-    _import_all(ferry.rehearsal.handlers)
+    import_all(ferry.rehearsal.handlers)
 
     def run(source: str, config: Mapping[str, Any] | None = None, project: Path | None = None) -> Run:
         folder = project or tmp_path
@@ -179,7 +179,7 @@ def own_rehearsed(rehearsed: Callable[[str], Rehearsed]) -> Iterator[Callable[[s
 def failed_checks() -> Callable[[Rehearsed], list[str]]:
     from ferry.rehearsal import checks
 
-    _import_all(checks)
+    import_all(checks)
 
     def run(rehearsed: Rehearsed) -> list[str]:
         results = checks.run(rehearsed.account, rehearsed.stack)
@@ -188,6 +188,7 @@ def failed_checks() -> Callable[[Rehearsed], list[str]]:
     return run
 
 
-def _import_all(package: ModuleType) -> None:
+def import_all(package: ModuleType) -> None:
+    """Import each module of a package: handlers and checks register themselves."""
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)

@@ -71,16 +71,10 @@ def _evidence(subject: Subject) -> Evidence:
 def _result(clause: Clause, evidence: Evidence, *, checks_run: bool) -> ClauseResult:
     given = [_proof(one, evidence) for one in proofs(clause.clause)] if clause.whose == "checked" else []
     return ClauseResult(
-        **{name: getattr(clause, name) for name in SHOWN},
+        **clause.model_dump(exclude={"whose"}),
         status=_status(clause, given, checks_run=checks_run),
         proofs=given,
     )
-
-
-SHOWN = (
-    *("clause", "title_zh", "title_en", "requirement_zh", "requirement_en"),
-    *("why_zh", "why_en", "rest_zh", "rest_en", "source", "basis"),
-)
 
 
 def _proof(proof: Proof, evidence: Evidence) -> ClauseProof:

@@ -104,6 +104,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 
+def is_true(value: Any) -> bool:
+    """Whether a property is on. Launch templates carry their booleans as text."""
+    return value is True or value == "true"
+
+
 def of_type(resources: Iterable[Resource], *types: str) -> Iterator[Resource]:
     """Those of the named types."""
     return (one for one in resources if one.type in types)

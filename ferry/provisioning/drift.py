@@ -11,6 +11,9 @@ from ferry.provisioning.preview import steps
 LONGEST = 120
 """Characters of a value that are shown."""
 
+MARK = "4dabf18193072939515e22adb298388d"
+"""Marks a secret in a state: `_special_sig_key` of sdk/python/lib/pulumi/runtime/rpc.py, which is not loaded here."""
+
 EXPLAINED: dict[tuple[str, str], str] = {
     ("aws:autoscaling/group:Group", "desiredCapacity"): "the scaling policies set it; the program leaves it alone",
     ("aws:autoscaling/group:Group", "minSize"): "a schedule or a hand set it; `ferry up` sets it back",
@@ -70,7 +73,7 @@ def differences(report: Mapping[str, Any]) -> list[Difference]:
 def _shown(state: Mapping[str, Any], path: str) -> str:
     name = path.partition(".")[0].partition("[")[0]
     value = state.get("inputs", {}).get(name, state.get("outputs", {}).get(name))
-    if isinstance(value, Mapping) and "4dabf18193072939515e22adb298388d" in value:
+    if isinstance(value, Mapping) and MARK in value:
         return "[secret]"
     text = "not set" if value is None else str(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

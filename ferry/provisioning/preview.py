@@ -12,6 +12,7 @@ from typing import Any
 from ferry.artefacts import ResourceChange
 
 ACTIONS = ("create", "update", "delete", "replace", "import")
+"""Operations that are told. `replace` comes with two more, `create-replacement` and `delete-replaced`."""
 
 
 @dataclass(frozen=True)

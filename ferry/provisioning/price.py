@@ -8,7 +8,7 @@ named instead, never 0: `ferry cost` estimates the use.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -71,12 +71,12 @@ def bill(states: Iterable[State], region: str) -> Bill:
         if kind in FREE_TYPES or (kind.startswith(FREE) and kind != GROUP):
             continue
         try:
-            for amount, most, currency in _priced(state, known, region):
-                result.least += amount
-                result.most += most
-                result.currency = currency
+            least, most, result.currency = _priced(state, known, region)
         except CatalogError as error:
             result.not_priced[f"{kind}: {error}"] += 1
+            continue
+        result.least += least
+        result.most += most
     return result
 
 
@@ -88,23 +88,23 @@ def difference(steps: Iterable[Step], region: str) -> tuple[Bill, Bill]:
     return bill(before, region), bill(after, region)
 
 
-def _priced(state: State, known: list[State], region: str) -> Iterator[tuple[Decimal, Decimal, str]]:
+def _priced(state: State, known: list[State], region: str) -> tuple[Decimal, Decimal, str]:
+    """A month at the least and at the most, and the currency. Raises CatalogError where there is no price."""
     inputs = state.get("inputs", {})
     kind = state["type"]
     if kind == GROUP:
         price = prices.on_demand(_instance_type(inputs, known), region)
         month = price.per_hour * HOURS_PER_MONTH
-        yield month * int(inputs["minSize"]), month * int(inputs["maxSize"]), price.currency
-    elif kind == "aws:ec2/capacityReservation:CapacityReservation":
+        return month * int(inputs["minSize"]), month * int(inputs["maxSize"]), price.currency
+    if kind == "aws:ec2/capacityReservation:CapacityReservation":
         price = prices.on_demand(inputs["instanceType"], region)
         month = price.per_hour * HOURS_PER_MONTH * int(inputs["instanceCount"])
-        yield month, month, price.currency
-    elif kind in MONTHLY:
+        return month, month, price.currency
+    if kind in MONTHLY:
         item, months = MONTHLY[kind]
         of_item = services.price(item, inputs.get("region", region))
-        yield of_item.price * months, of_item.price * months, of_item.currency
-    else:
-        raise CatalogError("billed by use, or not in the catalogue")
+        return of_item.price * months, of_item.price * months, of_item.currency
+    raise CatalogError("billed by use, or not in the catalogue")
 
 
 MONTHLY: dict[str, tuple[str, Decimal]] = {

@@ -5,12 +5,9 @@ FERRY_SOAK=1 adds the whole program: both fronts' accounts side by side for all 
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,6 +28,8 @@ from ferry.rehearsal.engine.steps import Steps
 from stacks.settings import Settings
 from tests.accounts import differences as differing
 from tests.accounts import told
+from tests.conftest import import_all
+from tests.gateways import wait_until
 
 pytestmark = pytest.mark.pulumi_cli
 
@@ -66,9 +65,7 @@ CONFIG = {"aws:region": "us-east-1"}
 
 @pytest.fixture
 def session(account: Any, tmp_path: Path) -> Iterator[Session]:
-    package = ferry.rehearsal.handlers
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        importlib.import_module(module.name)
+    import_all(ferry.rehearsal.handlers)
     project = tmp_path / "ours"
     project.mkdir()
     (project / "__main__.py").write_text(PROGRAM, encoding="utf-8")
@@ -157,19 +154,12 @@ def test_an_engine_that_is_killed_goes_on_and_makes_nothing_twice(
     started.append(engine)
     assert engine.wait(120) == -signal.SIGKILL
     monkeypatch.setattr(topic, "create", create)
-    _wait_for(lambda: len(account.client("sns").list_topics()["Topics"]) == 1)
+    wait_until(lambda: len(account.client("sns").list_topics()["Topics"]) == 1, 30)
     session.cancel()
     session.up(CONFIG)
     assert acted(session.up(CONFIG)) == []
     assert len(account.client("sns").list_topics()["Topics"]) == 1
     assert len(account.client("s3").list_buckets()["Buckets"]) == 1
-
-
-def _wait_for(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.1)
 
 
 def test_the_commands_preview_keep_the_plan_and_explain_drift(session: Session, account: Any, tmp_path: Path) -> None:
@@ -237,9 +227,8 @@ def test_the_whole_program_comes_through_an_account_that_fails(
     from ferry.render.stack_file import StackFile
     from tests.unit.rehearsal.engine.test_faults import Failing
 
-    for package in (ferry.rehearsal.handlers, checks):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            importlib.import_module(module.name)
+    import_all(ferry.rehearsal.handlers)
+    import_all(checks)
     config = StackFile.read(REPOSITORY / "stacks" / "Pulumi.dev.yaml").config
     settings = Settings.from_config(config)
     seeds.seed(account, settings)

@@ -73,3 +73,6 @@ def test_figures_stand_in_the_line_of_a_verb_that_has_them(tmp_path: Path) -> No
         figures={"p99_ms": 1.5, "why": "µ\u2028"},
     )
     assert [entry.get("figures") for entry in ledger.read(tmp_path)] == [None, {"p99_ms": 1.5, "why": "µ\u2028"}]
+    number, last = ledger.end(tmp_path)
+    step(tmp_path, 3)
+    assert (number, last) == (2, ledger.read(tmp_path)[2]["previous"])

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ferry import node_bundle, signing_key
 from ferry.errors import InputError, UnreadableInput
-from templates.node import bundle_key
+from ferry.render import render
+from stacks.settings import Settings
+from tests.plans import empty_project, write_plan
 
 
 def test_equal_sources_give_equal_bytes(tmp_path: Path) -> None:
@@ -41,16 +42,18 @@ def test_openssl_verifies_what_was_written(tmp_path: Path) -> None:
     version = subprocess.run(["openssl", "version"], capture_output=True, text=True).stdout
     if not version.startswith("OpenSSL 3"):  # macOS ships LibreSSL, which has no -rawin
         pytest.skip(f"a node has OpenSSL 3, this machine {version.strip()}")
-    key = Ed25519PrivateKey.generate()
-    signed = node_bundle.write(tmp_path / "build" / "prod" / "cloud", key)
-    assert signed.object_key == bundle_key(signed.path.read_bytes())
-    (tmp_path / "key.pem").write_text(signed.verification_key)
+    rendered = render(write_plan(tmp_path / "plan.yaml"), project=empty_project(tmp_path / "project"))
+    cloud = rendered.stack_file.parents[1] / "build" / "qa" / "cloud"
+    bundle = Settings.load(rendered.stack_file).node_bundle
+    assert bundle is not None
+    (tmp_path / "key.pem").write_text(bundle.verification_key)
     verify = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", str(tmp_path / "key.pem")]
-    given = ["-in", str(signed.path), "-sigfile", str(signed.signature_path)]
+    path = cloud / "node-bundle.tar.gz"
+    given = ["-in", str(path), "-sigfile", f"{path}.sig"]
     assert subprocess.run([*verify, *given], capture_output=True).returncode == 0
-    signed.path.write_bytes(signed.path.read_bytes() + b"x")
+    path.write_bytes(path.read_bytes() + b"x")
     assert subprocess.run([*verify, *given], capture_output=True).returncode == 1
-    assert sorted(path.name for path in signed.path.parent.iterdir()) == [
+    assert sorted(path.name for path in cloud.iterdir() if "bundle" in path.name) == [
         "node-bundle.tar.gz",
         "node-bundle.tar.gz.sig",
     ]

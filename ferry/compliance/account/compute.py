@@ -58,16 +58,11 @@ def _groups(account: Account) -> Iterator[Resource]:
             "minSize": group["MinSize"],
             "maxSize": group["MaxSize"],
             "vpcZoneIdentifiers": [one for one in group["VPCZoneIdentifier"].split(",") if one],
-            "tags": account.tags(group["Tags"]),
+            "tags": [{"key": one["Key"], "value": one["Value"]} for one in group["Tags"]],
         }
-        yield Resource("aws:autoscaling/group:Group", name, _listed_tags(properties), id=name)
+        yield Resource("aws:autoscaling/group:Group", name, properties, id=name)
         for policy in account.pages("autoscaling", "describe_policies", "ScalingPolicies", AutoScalingGroupName=name):
             yield Resource("aws:autoscaling/policy:Policy", policy["PolicyName"], {"autoscalingGroupName": name})
-
-
-def _listed_tags(properties: dict[str, Any]) -> dict[str, Any]:
-    tags = [{"key": key, "value": value} for key, value in properties["tags"].items()]
-    return properties | {"tags": tags}
 
 
 def _balancers(account: Account) -> Iterator[Resource]:

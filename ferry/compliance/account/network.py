@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from ferry.compliance.account.calls import Account
@@ -12,9 +12,12 @@ from ferry.compliance.rules.network import EGRESS, INGRESS
 
 def read(account: Account) -> Iterator[Resource]:
     """What of the network is the stack's own; elastic addresses and NAT gateways of the whole region."""
-    yield from _vpcs(account)
+    vpcs = [*account.pages("ec2", "describe_vpcs", "Vpcs", Filters=account.tagged)]
+    for vpc in vpcs:
+        yield Resource("aws:ec2/vpc:Vpc", vpc["VpcId"], {"tags": account.tags(vpc["Tags"])}, id=vpc["VpcId"])
+    yield from _within(account)
     yield from _routes(account)
-    yield from _groups(account)
+    yield from _groups(account, {vpc["VpcId"] for vpc in vpcs})
     for address in account.of("ec2").describe_addresses()["Addresses"]:
         yield Resource("aws:ec2/eip:Eip", address["AllocationId"], {"publicIp": address["PublicIp"]})
     for gateway in account.pages("ec2", "describe_nat_gateways", "NatGateways", Filter=account.tagged):
@@ -22,9 +25,7 @@ def read(account: Account) -> Iterator[Resource]:
             yield Resource("aws:ec2/natGateway:NatGateway", gateway["NatGatewayId"], {"subnetId": gateway["SubnetId"]})
 
 
-def _vpcs(account: Account) -> Iterator[Resource]:
-    for vpc in account.pages("ec2", "describe_vpcs", "Vpcs", Filters=account.tagged):
-        yield Resource("aws:ec2/vpc:Vpc", vpc["VpcId"], {"tags": account.tags(vpc["Tags"])}, id=vpc["VpcId"])
+def _within(account: Account) -> Iterator[Resource]:
     for log in account.pages("ec2", "describe_flow_logs", "FlowLogs", Filters=account.tagged):
         if log["FlowLogStatus"] == "ACTIVE":
             properties = {"vpcId": log["ResourceId"], "trafficType": log["TrafficType"]}
@@ -65,23 +66,21 @@ def _routes(account: Account) -> Iterator[Resource]:
                 )
 
 
-def _groups(account: Account) -> Iterator[Resource]:
-    vpcs = [one["VpcId"] for one in account.pages("ec2", "describe_vpcs", "Vpcs", Filters=account.tagged)]
-    named: dict[str, str] = {}
+def _groups(account: Account, vpcs: Collection[str]) -> Iterator[Resource]:
+    named: list[str] = []
     for group in account.pages("ec2", "describe_security_groups", "SecurityGroups"):
         if account.owns(group.get("Tags")):
-            named[group["GroupId"]] = group["GroupName"]
+            named.append(group["GroupId"])
             properties = {"vpcId": group["VpcId"], "tags": account.tags(group["Tags"])}
             if group["GroupName"] != "default":
                 yield Resource("aws:ec2/securityGroup:SecurityGroup", group["GroupId"], properties, id=group["GroupId"])
         if group["GroupName"] == "default" and group.get("VpcId") in vpcs:
             rules = {"ingress": group["IpPermissions"], "egress": group["IpPermissionsEgress"]}
             yield Resource("aws:ec2/defaultSecurityGroup:DefaultSecurityGroup", group["GroupId"], rules)
-    question = {"Filters": [{"Name": "group-id", "Values": [*named]}]}
-    for rule in (
-        account.pages("ec2", "describe_security_group_rules", "SecurityGroupRules", **question) if named else ()
-    ):
-        yield _rule(account, rule)
+    if named:
+        of_these = [{"Name": "group-id", "Values": named}]
+        for rule in account.pages("ec2", "describe_security_group_rules", "SecurityGroupRules", Filters=of_these):
+            yield _rule(account, rule)
 
 
 def _rule(account: Account, rule: dict[str, Any]) -> Resource:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from ferry.compliance.resource import Context, Resource, Seen, of_type
+from ferry.compliance.resource import Context, Resource, Seen, is_true, of_type
 from ferry.compliance.rule import rule, stack_rule
 from ferry.compliance.rules.buckets import BUCKET, ENCRYPTION, log_targets, settings_of
 
@@ -57,15 +56,15 @@ def topic_encrypted(topic: Resource, context: Context) -> Iterator[Seen]:
 def volumes_encrypted(maker: Resource, context: Context) -> Iterator[Seen]:
     """Every EBS volume that a node is launched with is encrypted."""
     if maker.type == "aws:ebs/volume:Volume":
-        yield maker.seen("encrypted", _true(maker.get("encrypted")))
+        yield maker.seen("encrypted", is_true(maker.get("encrypted")))
         return
     if maker.type == "aws:ec2/instance:Instance":
-        yield maker.seen("rootBlockDevice.encrypted", _true(maker.get("rootBlockDevice.encrypted")))
+        yield maker.seen("rootBlockDevice.encrypted", is_true(maker.get("rootBlockDevice.encrypted")))
     mappings = maker.get("blockDeviceMappings") or maker.get("ebsBlockDevices") or []
     for index, mapping in enumerate(mappings):
         volume = mapping.get("ebs") or mapping
         encrypted = volume.get("encrypted")
-        yield maker.seen(f"blockDeviceMappings[{index}].ebs.encrypted", _true(encrypted), str(encrypted))
+        yield maker.seen(f"blockDeviceMappings[{index}].ebs.encrypted", is_true(encrypted), str(encrypted))
     if maker.type == "aws:ec2/launchTemplate:LaunchTemplate" and not mappings:
         # Without a mapping the image decides, and nobody has seen what it says.
         yield maker.seen("blockDeviceMappings", False)
@@ -102,8 +101,3 @@ def bucket_encrypted(resources: Sequence[Resource], context: Context) -> Iterato
 def trail_encrypted(trail: Resource, context: Context) -> Iterator[Seen]:
     """The trail's files are encrypted with a KMS key of the account's own."""
     yield trail.seen("kmsKeyId", bool(trail.get("kmsKeyId")))
-
-
-def _true(value: Any) -> bool:
-    """Launch templates carry their booleans as text."""
-    return value is True or value == "true"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from ferry.compliance.resource import Context, Resource, Seen, of_type
+from ferry.compliance.resource import Context, Resource, Seen, is_true, of_type
 from ferry.compliance.rule import rule, stack_rule
 from ferry.compliance.secrets import decoded, kinds_in
 
@@ -44,7 +43,7 @@ def no_public_address(holder: Resource, context: Context) -> Iterator[Seen]:
         for index, card in enumerate(holder.get("networkInterfaces", [])):
             given = card.get("associatePublicIpAddress")
             path = f"networkInterfaces[{index}].associatePublicIpAddress"
-            yield holder.seen(path, not _true(given), str(given))
+            yield holder.seen(path, not is_true(given), str(given))
 
 
 @rule(
@@ -110,7 +109,3 @@ def no_secret_in_user_data(node: Resource, context: Context) -> Iterator[Seen]:
     if given is not None:
         found = kinds_in(decoded(given))
         yield node.seen("userData", not found, ", ".join(found) or "no secret found")
-
-
-def _true(value: Any) -> bool:
-    return value is True or value == "true"

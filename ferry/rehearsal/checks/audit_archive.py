@@ -77,7 +77,7 @@ def the_request_log_is_written_once_and_never_deleted(account: Account, stack: S
         (action, json.dumps(statement.get("Condition", {})))
         for statement in buckets.policy(account, bucket)
         if (statement["Effect"], statement.get("Principal"), statement["Resource"]) == ("Deny", "*", arn)
-        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+        for action in buckets.as_list(statement["Action"])
     }
     wanted = {
         ("s3:PutObject", json.dumps({"Null": {"s3:if-none-match": "true"}})),

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ferry.rehearsal.checks import Seen, Stack, check
+from ferry.rehearsal.checks.gateway_tier import security_groups
+from ferry.rehearsal.checks.inference_node import permissions
 from ferry.rehearsal.handlers import Account
 
 
@@ -62,8 +64,7 @@ def gateway_admits_only_the_addresses_of_the_stack(account: Account, stack: Stac
     """Ingress of the load balancer's security groups."""
     allowed = [f"tcp 443 {cidr}" for cidr in stack.settings.gateway.allowed_cidrs]
     if door := stack.outputs.get("gateway_tier_door_arn"):
-        inner = account.client("elbv2").describe_load_balancers(LoadBalancerArns=[door])["LoadBalancers"]
-        allowed += [f"tcp 443 {group}" for one in inner for group in one["SecurityGroups"]]
+        allowed += [f"tcp 443 {group}" for group in security_groups(account, door)]
     allowed.sort()
     found = _permissions(account, stack, "IpPermissions")
     yield Seen(stack.outputs["load_balancer_arn"], "; ".join(allowed) or "nobody", "; ".join(found) or "nobody")
@@ -187,19 +188,7 @@ def _routes(rule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _permissions(account: Account, stack: Stack, direction: str) -> list[str]:
     """`protocol port source`, for each source or destination of each rule of the load balancer's security groups."""
-    ids = _load_balancer(account, stack)["SecurityGroups"]
-    groups = account.client("ec2").describe_security_groups(GroupIds=ids)["SecurityGroups"]
-    found = []
-    for rule in (rule for group in groups for rule in group[direction]):
-        ports = {rule.get("FromPort", "all"), rule.get("ToPort", "all")}
-        peers = [
-            *(peer["CidrIp"] for peer in rule["IpRanges"]),
-            *(peer["CidrIpv6"] for peer in rule["Ipv6Ranges"]),
-            *(peer["GroupId"] for peer in rule["UserIdGroupPairs"]),
-            *(peer["PrefixListId"] for peer in rule["PrefixListIds"]),
-        ]
-        found += [f"{rule['IpProtocol']} {'-'.join(map(str, sorted(ports, key=str)))} {peer}" for peer in peers]
-    return sorted(found)
+    return permissions(account, security_groups(account, stack.outputs["load_balancer_arn"]), direction)
 
 
 def _node_groups(account: Account, stack: Stack) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -156,10 +156,9 @@ class Walk:
         rotate(tokens, now=lambda: datetime.now(UTC))
         token = issue(tokens, tenant="rehearsal", subject="clients", now=datetime.now(UTC)).token
         with_token = {"authorization": f"Bearer {token}"}
-        with _patience("the gateway did not begin to ask for tokens") as tries:
-            for _ in tries:
-                if self._status(site, {}) == 401 and self._status(site, with_token) == 200:
-                    break
+        for _ in _patience("the gateway did not begin to ask for tokens"):
+            if self._status(site, {}) == 401 and self._status(site, with_token) == 200:
+                break
         self._load = stack.enter_context(
             Load(site.url, requests_per_second=REQUESTS_PER_SECOND, headers=lambda: with_token)
         )
@@ -261,11 +260,10 @@ class Walk:
     def _logged(self) -> int:
         """Lines of the access log, once Envoy has written what it holds."""
         sent = len(self._load.answers) + self._probes
-        with _patience("the access log is not complete") as tries:
-            for _ in tries:
-                lines = self._site.folder.access_log.read_bytes().count(b"\n")
-                if lines >= sent:
-                    break
+        for _ in _patience("the access log is not complete"):
+            lines = self._site.folder.access_log.read_bytes().count(b"\n")
+            if lines >= sent:
+                break
         return lines
 
 
@@ -273,18 +271,13 @@ class _NoEnvoy(Exception):
     """There is none on this machine, so nothing to rehearse with."""
 
 
-@contextmanager
-def _patience(what: str, seconds: float = 20.0) -> Iterator[Iterator[None]]:
+def _patience(what: str, seconds: float = 20.0) -> Iterator[None]:
     """Tries until the time is over. Raises RehearsalError then."""
     end = time.monotonic() + seconds
-
-    def tries() -> Iterator[None]:
-        while time.monotonic() < end:
-            yield
-            time.sleep(0.05)
-        raise RehearsalError(f"{what} within {seconds:g} s")
-
-    yield tries()
+    while time.monotonic() < end:
+        yield
+        time.sleep(0.05)
+    raise RehearsalError(f"{what} within {seconds:g} s")
 
 
 def _waited(seconds: float) -> bool:

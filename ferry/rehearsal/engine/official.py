@@ -24,6 +24,7 @@ SERVICES = (
     "kms",
     "logs",
     "rolesanywhere",
+    "route53",
     "s3",
     "s3control",
     "sns",

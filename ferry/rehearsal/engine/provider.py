@@ -36,8 +36,8 @@ from ferry.rehearsal.handlers import (
 )
 from ferry.rehearsal.program import one_line
 
-GONE = re.compile(r"NotFound|NoSuch|NotExist|ResourceNotFound|DoesNotExist")
-"""Codes of AWS's errors for what is not there; each service has its own."""
+GONE = re.compile(r"NotFound|NoSuch|NotExist|^404$")
+"""Codes of AWS's errors for what is not there; each service has its own, and a HEAD request only the status."""
 
 Progress = Callable[[int, str], None]
 Struct = Any

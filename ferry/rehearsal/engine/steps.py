@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ferry.artefacts import ResourceChange
-
-ACTIONS = {"create": "create", "update": "update", "delete": "delete", "replace": "replace", "import": "import"}
-"""Operations that are told. `replace` comes with two more, `create-replacement` and `delete-replaced`."""
+from ferry.provisioning.preview import ACTIONS
 
 
 @dataclass
@@ -33,7 +31,7 @@ class Steps:
         if operation in ACTIONS and state.custom and not metadata.type.startswith("pulumi:"):
             self.changes.append(
                 ResourceChange(
-                    action=ACTIONS[operation],
+                    action=operation,
                     type=metadata.type,
                     name=metadata.urn.rpartition("::")[2],
                     properties=sorted(metadata.detailed_diff or metadata.diffs or ()),

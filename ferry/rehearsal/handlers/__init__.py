@@ -189,6 +189,13 @@ class Absent(Exception):
     """The resource is not in the account any more, where AWS answers that with an empty list."""
 
 
+def first(found: Iterable[Any]) -> Any:
+    """Of an answer's list, what was asked for. Raises Absent where the list is empty."""
+    for one in found:
+        return one
+    raise Absent
+
+
 @dataclass
 class Handler:
     """All that is known of one resource type."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ferry.rehearsal.handlers import Absent, Account, Inputs, State, autoscaling, deleted_by, deletes, reads, updates
+from ferry.rehearsal.handlers import Account, Inputs, State, autoscaling, deleted_by, deletes, first, reads, updates
 
 GROUP = "aws:autoscaling/group:Group"
 HOOK = "aws:autoscaling/lifecycleHook:LifecycleHook"
@@ -82,10 +82,7 @@ def _reattach(client: Any, name: str, had: list[str], wanted: list[str]) -> None
 def read_group(account: Account, state: State) -> Mapping[str, Any]:
     """The group, its tags and its warm pool."""
     client = account.client("autoscaling", state.region)
-    groups = client.describe_auto_scaling_groups(AutoScalingGroupNames=[state.id])["AutoScalingGroups"]
-    if not groups:
-        raise Absent
-    found = groups[0]
+    found = first(client.describe_auto_scaling_groups(AutoScalingGroupNames=[state.id])["AutoScalingGroups"])
     pool = client.describe_warm_pool(AutoScalingGroupName=state.id).get("WarmPoolConfiguration")
     template = found.get("LaunchTemplate")
     return {
@@ -124,12 +121,11 @@ def delete_group(account: Account, state: State) -> None:
 @reads(HOOK)
 def read_hook(account: Account, state: State) -> Mapping[str, Any]:
     """`DescribeLifecycleHooks` of one name."""
-    hooks = account.client("autoscaling", state.region).describe_lifecycle_hooks(
-        AutoScalingGroupName=state.get("autoscalingGroupName"), LifecycleHookNames=[state.id]
-    )["LifecycleHooks"]
-    if not hooks:
-        raise Absent
-    found = hooks[0]
+    found = first(
+        account.client("autoscaling", state.region).describe_lifecycle_hooks(
+            AutoScalingGroupName=state.get("autoscalingGroupName"), LifecycleHookNames=[state.id]
+        )["LifecycleHooks"]
+    )
     return {
         "lifecycleTransition": found["LifecycleTransition"],
         "defaultResult": found["DefaultResult"],
@@ -140,12 +136,11 @@ def read_hook(account: Account, state: State) -> Mapping[str, Any]:
 @reads(POLICY)
 def read_policy(account: Account, state: State) -> Mapping[str, Any]:
     """`DescribePolicies` of one name."""
-    policies = account.client("autoscaling", state.region).describe_policies(
-        AutoScalingGroupName=state.get("autoscalingGroupName"), PolicyNames=[state.id]
-    )["ScalingPolicies"]
-    if not policies:
-        raise Absent
-    found = policies[0]
+    found = first(
+        account.client("autoscaling", state.region).describe_policies(
+            AutoScalingGroupName=state.get("autoscalingGroupName"), PolicyNames=[state.id]
+        )["ScalingPolicies"]
+    )
     tracked = found.get("TargetTrackingConfiguration")
     return {
         "policyType": found["PolicyType"],
@@ -173,12 +168,11 @@ def read_policy(account: Account, state: State) -> Mapping[str, Any]:
 @reads(SCHEDULE)
 def read_schedule(account: Account, state: State) -> Mapping[str, Any]:
     """`DescribeScheduledActions` of one name. A size that is left as it is is -1 to the provider."""
-    actions = account.client("autoscaling", state.region).describe_scheduled_actions(
-        AutoScalingGroupName=state.get("autoscalingGroupName"), ScheduledActionNames=[state.id]
-    )["ScheduledUpdateGroupActions"]
-    if not actions:
-        raise Absent
-    found = actions[0]
+    found = first(
+        account.client("autoscaling", state.region).describe_scheduled_actions(
+            AutoScalingGroupName=state.get("autoscalingGroupName"), ScheduledActionNames=[state.id]
+        )["ScheduledUpdateGroupActions"]
+    )
     return {
         "recurrence": found.get("Recurrence"),
         "timeZone": found.get("TimeZone"),

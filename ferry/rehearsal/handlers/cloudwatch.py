@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ferry.rehearsal.handlers import Absent, Account, Created, Inputs, State, creates, deletes, reads
+from ferry.rehearsal.handlers import Account, Created, Inputs, State, creates, deletes, first, reads
 from ferry.rehearsal.handlers.tagging import as_map
 
 PLAIN = {
@@ -79,10 +79,7 @@ def _dimensions(dimensions: dict[str, str]) -> list[dict[str, str]]:
 def read_alarm(account: Account, state: State) -> Mapping[str, Any]:
     """`DescribeAlarms` of one name."""
     cloudwatch = account.client("cloudwatch", state.region)
-    alarms = cloudwatch.describe_alarms(AlarmNames=[state.id])["MetricAlarms"]
-    if not alarms:
-        raise Absent
-    found = alarms[0]
+    found = first(cloudwatch.describe_alarms(AlarmNames=[state.id])["MetricAlarms"])
     return {
         **{given: found.get(sent) for given, sent in PLAIN.items()},
         "name": found["AlarmName"],

@@ -20,6 +20,7 @@ from ferry.rehearsal.handlers import (
     updates,
 )
 from ferry.rehearsal.handlers.ec2 import arn, tag_specifications
+from ferry.rehearsal.handlers.tagging import as_map
 
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 RESERVATION = "aws:ec2/capacityReservation:CapacityReservation"
@@ -217,7 +218,7 @@ def read_launch_template(account: Account, state: State) -> Mapping[str, Any]:
         "imageId": data.get("ImageId"),
         "instanceType": data.get("InstanceType"),
         "userData": data.get("UserData"),
-        "tags": {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])},
+        "tags": as_map(found.get("Tags")),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ferry.rehearsal.handlers import Absent, Account, Inputs, State, deleted_by, deletes, reads, updates
+from ferry.rehearsal.handlers import Absent, Account, Inputs, State, deleted_by, deletes, first, reads, updates
 from ferry.rehearsal.handlers.ec2 import INTERNET_GATEWAY, ROUTE, SUBNET, TABLE, VPC, VPC_ENDPOINT
 from ferry.rehearsal.handlers.tagging import as_map
 
@@ -182,10 +182,7 @@ def delete_endpoint(account: Account, state: State) -> None:
 @reads(FLOW_LOG)
 def read_flow_log(account: Account, state: State) -> Mapping[str, Any]:
     """`DescribeFlowLogs` of one id."""
-    logs = account.client("ec2", state.region).describe_flow_logs(FlowLogIds=[state.id])["FlowLogs"]
-    if not logs:
-        raise Absent
-    found = logs[0]
+    found = first(account.client("ec2", state.region).describe_flow_logs(FlowLogIds=[state.id])["FlowLogs"])
     return {
         "vpcId": found["ResourceId"],
         "trafficType": found["TrafficType"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ferry.rehearsal.handlers import Absent, Account, Created, Inputs, State, creates, deletes, reads
+from ferry.rehearsal.handlers import Account, Created, Inputs, State, creates, deletes, first, reads
 from ferry.rehearsal.handlers.tagging import as_map
 
 
@@ -58,9 +58,7 @@ def read_rule(account: Account, state: State) -> Mapping[str, Any]:
 def read_target(account: Account, state: State) -> Mapping[str, Any]:
     """The rule's target of this id."""
     targets = account.client("events", state.region).list_targets_by_rule(Rule=state.get("rule"))["Targets"]
-    found = next((one for one in targets if one["Id"] == state.get("targetId")), None)
-    if found is None:
-        raise Absent
+    found = first(one for one in targets if one["Id"] == state.get("targetId"))
     transformer = found.get("InputTransformer")
     return {
         "arn": found["Arn"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ferry.rehearsal.handlers import Absent, Account, Created, Inputs, State, creates, deleted_by, reads, updates
+from ferry.rehearsal.handlers import Account, Created, Inputs, State, creates, deleted_by, first, reads, updates
 
 
 @creates("aws:cloudwatch/logGroup:LogGroup", fixed=("name", "namePrefix", "logGroupClass"))
@@ -40,9 +40,7 @@ def read_log_group(account: Account, state: State) -> Mapping[str, Any]:
     """`DescribeLogGroups` by prefix, and the one of exactly this name."""
     logs = account.client("logs", state.region)
     groups = logs.describe_log_groups(logGroupNamePrefix=state.id)["logGroups"]
-    found = next((group for group in groups if group["logGroupName"] == state.id), None)
-    if found is None:
-        raise Absent
+    found = first(group for group in groups if group["logGroupName"] == state.id)
     return {
         "name": state.id,
         "retentionInDays": found.get("retentionInDays"),

@@ -48,12 +48,7 @@ def bucket_changed(account: Account, old: State, new: Inputs) -> Mapping[str, An
 def bucket(account: Account, state: State) -> Mapping[str, Any]:
     """`HeadBucket`, then Object Lock and the tags."""
     client = account.client("s3", state.region)
-    try:
-        client.head_bucket(Bucket=state.id)
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "404":
-            raise Absent from error
-        raise
+    client.head_bucket(Bucket=state.id)
     return {
         "bucket": state.id,
         "tags": as_map(_or_none(lambda: client.get_bucket_tagging(Bucket=state.id)["TagSet"])),
@@ -194,13 +189,7 @@ def replication(account: Account, state: State) -> Mapping[str, Any]:
 @reads(OBJECT)
 def stored(account: Account, state: State) -> Mapping[str, Any]:
     """`HeadObject`. Its content is the file's, so another etag is a change of the output alone."""
-    client = account.client("s3", state.region)
-    try:
-        found = client.head_object(Bucket=state.get("bucket"), Key=state.get("key"))
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "404":
-            raise Absent from error
-        raise
+    found = account.client("s3", state.region).head_object(Bucket=state.get("bucket"), Key=state.get("key"))
     return {"etag": found["ETag"].strip('"'), "versionId": found.get("VersionId", "")}
 
 

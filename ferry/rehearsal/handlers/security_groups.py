@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ferry.rehearsal.handlers import Absent, Account, Created, Inputs, State, creates, deletes, reads, updates
+from ferry.rehearsal.handlers import Account, Created, Inputs, State, creates, deletes, first, reads, updates
 from ferry.rehearsal.handlers.ec2 import arn, tag_specifications
 from ferry.rehearsal.handlers.tagging import as_map
 
@@ -166,10 +166,7 @@ for of_rule in RULES.values():
 def read_rule(account: Account, state: State) -> Mapping[str, Any]:
     """`DescribeSecurityGroupRules` of one id."""
     ec2 = account.client("ec2", state.region)
-    rules = ec2.describe_security_group_rules(SecurityGroupRuleIds=[state.id])["SecurityGroupRules"]
-    if not rules:
-        raise Absent
-    found = rules[0]
+    found = first(ec2.describe_security_group_rules(SecurityGroupRuleIds=[state.id])["SecurityGroupRules"])
     # moto 5.2.5 keeps the description of a rule for addresses only.
     described = {"description": found.get("Description")} if "CidrIpv4" in found or "CidrIpv6" in found else {}
     return {

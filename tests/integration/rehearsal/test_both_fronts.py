@@ -5,9 +5,7 @@ The same, with the CLI: tests/e2e/test_engine.py.
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,6 @@ import grpc
 import pytest
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
-import ferry.rehearsal.checks
 import ferry.rehearsal.handlers
 from ferry.rehearsal import program, seeds
 from ferry.rehearsal.checks import Stack
@@ -27,6 +24,7 @@ from ferry.rehearsal.handlers import HANDLERS, Account, Created, Inputs
 from ferry.render.stack_file import StackFile
 from stacks.settings import PROJECT, Settings
 from tests.accounts import differences, told
+from tests.conftest import import_all
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 STACKS = ("dev", "staging", "prod", "prod-cn") if os.environ.get("FERRY_SOAK") else ("prod-cn",)
@@ -39,9 +37,7 @@ def test_both_fronts_leave_the_same_account_which_reads_as_it_was_made_and_can_b
     monkeypatch: pytest.MonkeyPatch,
     environment: str,
 ) -> None:
-    for package in (ferry.rehearsal.handlers, ferry.rehearsal.checks):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            importlib.import_module(module.name)
+    import_all(ferry.rehearsal.handlers)
     in_process = rehearsed(environment)
     config = StackFile.read(REPOSITORY / "stacks" / f"Pulumi.{environment}.yaml").config
     settings = Settings.from_config(config)

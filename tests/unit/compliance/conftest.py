@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.conftest import import_all
 
 if TYPE_CHECKING:
     from ferry.compliance import Context, Resource
@@ -25,8 +25,7 @@ def stack(server: Server) -> Stack:
     from ferry.rehearsal import handlers, program, seeds
     from ferry.render.stack_file import StackFile
 
-    for module in pkgutil.iter_modules(handlers.__path__, f"{handlers.__name__}."):
-        importlib.import_module(module.name)
+    import_all(handlers)
     known: dict[str, tuple[list[Resource], Context]] = {}
 
     def get(environment: str) -> tuple[list[Resource], Context]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +10,14 @@ import pytest
 from ferry.errors import PolicyBroken
 from ferry.rehearsal import handlers, policies, seeds
 from ferry.render.stack_file import StackFile
+from tests.conftest import import_all
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
 def dev() -> dict[str, Any]:
-    for module in pkgutil.iter_modules(handlers.__path__, f"{handlers.__name__}."):
-        importlib.import_module(module.name)
+    import_all(handlers)
     return dict(StackFile.read(ROOT / "stacks" / "Pulumi.dev.yaml").config)
 
 

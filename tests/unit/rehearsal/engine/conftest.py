@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +10,7 @@ from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 import ferry.rehearsal.handlers
 from ferry.rehearsal.engine import values
 from ferry.rehearsal.engine.provider import Provider, serve
+from tests.conftest import import_all
 
 
 class Engine:
@@ -79,9 +78,7 @@ class Engine:
 
 @pytest.fixture
 def engine(account: Any) -> Iterator[Engine]:
-    package = ferry.rehearsal.handlers
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        importlib.import_module(module.name)
+    import_all(ferry.rehearsal.handlers)
     provider = Provider(account, "7.0.0")
     server, port = serve(provider)
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:

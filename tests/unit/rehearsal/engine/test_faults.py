@@ -6,8 +6,6 @@ the first error. FERRY_SOAK=n does the same with the whole program and the real 
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +19,7 @@ import ferry.rehearsal.handlers
 from ferry.rehearsal.engine import values
 from ferry.rehearsal.engine.provider import Provider, serve
 from ferry.rehearsal.snapshot import READS
+from tests.conftest import import_all
 
 VPC, SUBNET = "aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet"
 GROUP, INGRESS = "aws:ec2/securityGroup:SecurityGroup", "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
@@ -107,9 +106,7 @@ class _FailingClient:
 
 @contextmanager
 def provider_of(account: Any) -> Iterator[Any]:
-    package = ferry.rehearsal.handlers
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        importlib.import_module(module.name)
+    import_all(ferry.rehearsal.handlers)
     server, port = serve(Provider(account, "7.0.0"))
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield provider_pb2_grpc.ResourceProviderStub(channel)

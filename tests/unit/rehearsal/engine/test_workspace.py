@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pulumi_aws as aws
 import yaml
 
+from ferry.rehearsal import handlers
 from ferry.rehearsal.engine import official, plugin
 from ferry.rehearsal.engine.workspace import Workspace
 
@@ -72,6 +74,13 @@ def test_the_official_plugin_is_led_to_the_account_for_every_service_by_names_th
         "aws:skipMetadataApiCheck": True,
     }
     aws.ProviderEndpointArgs(**dict.fromkeys(official.SERVICES, "http://127.0.0.1:5000"))
+
+
+def test_the_official_plugin_asks_no_service_of_the_handlers_in_aws() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(handlers.__path__[0]).glob("*.py"))
+    asked = set(re.findall(r'client\("(\w+)"', sources))
+    assert len(asked) > 15
+    assert asked - {*official.SERVICES} == set()
 
 
 def test_the_plugin_tells_the_port_and_ends_with_who_started_it(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +7,7 @@ import pytest
 
 import ferry.rehearsal.handlers
 from ferry.rehearsal.handlers import HANDLERS, Created, Inputs
+from tests.conftest import import_all
 
 Make = Callable[..., Created]
 
@@ -16,9 +15,7 @@ Make = Callable[..., Created]
 @pytest.fixture
 def make(account: Any) -> Make:
     """Creates one resource on the account as the front does: `make("aws:kms/key:Key", description="d")`."""
-    package = ferry.rehearsal.handlers
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        importlib.import_module(module.name)
+    import_all(ferry.rehearsal.handlers)
 
     def create(token: str, **properties: Any) -> Created:
         inputs = Inputs(token, "it", properties, [])
