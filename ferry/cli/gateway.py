@@ -129,4 +129,6 @@ def _say(event: Event, address: str, as_json: bool) -> None:
                 f"; {event.unasked_seconds:g} s before, it had completed {event.completed:,} requests; it logged "
                 f"{event.logged:,} in all: {event.lost_lines:,} lines are lost for sure"
             )
+    if event.not_noted is not None:
+        text += f"; the audit will lack this, state/restarts.jsonl cannot be written: {event.not_noted}"
     console().print(text, markup=False, highlight=False, soft_wrap=True)
