@@ -271,6 +271,15 @@ def test_of_a_thousand_fuzzed_tokens_none_gets_in(gateway: Gateway) -> None:
 # ---- whether still ----
 
 
+@pytest.mark.parametrize("name", ["\N{GRINNING FACE}", 'a "b" \\ #: {c}', "\N{LINE SEPARATOR}\N{NEXT LINE}", "\t\x7f"])
+def test_whatever_characters_a_revoked_name_has_envoy_takes_the_file(gateway: Gateway, name: str) -> None:
+    token, other = gateway.forge(sub=name), gateway.forge()
+    assert gateway.status(token) == 200
+    revoke(gateway.folder, "sub", name, now=datetime.now(UTC))
+    gateway.wait(lambda: gateway.status(token) == 403)
+    assert gateway.status(other) == 200
+
+
 def test_a_revoked_token_is_refused_and_nobody_else_is(gateway: Gateway) -> None:
     gone, stays = gateway.issue(), gateway.issue()
     revoke(gateway.folder, "jti", jti(gone), now=datetime.now(UTC))
