@@ -105,6 +105,15 @@ class GatewayFolder:
         """Replace a filter; `text` is an ECDS DiscoveryResponse as YAML or JSON. Raises GatewayError."""
         replace_whole(self.filter_file(name), text)
 
+    def filter_version(self, name: Filter) -> str:
+        """What tells the file's filter from the others; empty where Ferry did not write it. Raises GatewayError."""
+        path = self.filter_file(name)
+        try:
+            return str(yaml.load(path.read_text(encoding="utf-8"), LOADER).get("version_info", ""))  # noqa: S506
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+            raise GatewayError(f"{path}: is no filter: {reason}; `ferry token publish` writes it anew") from error
+
     def admin(self) -> Admin:
         """The admin endpoint of the Envoy that runs in this folder, if one does. Raises GatewayError."""
         return Admin(self.admin_url(), log=self.envoy_log)

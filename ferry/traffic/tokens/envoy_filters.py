@@ -13,6 +13,7 @@ https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/extensions/filters/http/jwt_
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
 import re
@@ -226,6 +227,7 @@ def _discovery(name: str, kind: str, config: Mapping[str, Any]) -> str:
         "typed_config": {"@type": kind, **config},
     }
     # JSON is YAML in which every string is quoted: Envoy reads a bare y, of a tenant's name for example, as true.
-    text = json.dumps({"resources": [resource]}, indent=2) + "\n"
+    version = hashlib.sha256(json.dumps(resource).encode()).hexdigest()[:16]
+    text = json.dumps({"version_info": version, "resources": [resource]}, indent=2) + "\n"
     # But for this: of two escapes that are one character together, YAML takes neither, and Envoy not the file.
     return _SURROGATES.sub(lambda pair: str(json.loads(f'"{pair[0]}"')), text)

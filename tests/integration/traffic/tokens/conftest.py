@@ -237,4 +237,5 @@ def gateway(running: Gateway) -> Iterator[Gateway]:
 
 
 def log_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    """Whole lines: Envoy may be writing the next one."""
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
