@@ -121,12 +121,11 @@ def rotate_keys(
     done = rotate(folder, now=lambda: datetime.now(UTC), kms_key=kms_key, compromised=compromised)
     for sentence in done.did:
         _record(folder, "rotate-keys", sentence)
-    in_force = folder.in_force()
     keys = [key.model_dump(mode="json", exclude={"public"}) for key in done.ring.keys]
     when = None if done.next_at is None else done.next_at.isoformat()
-    what = tuple(f"{sentence}{_when(in_force)}" for sentence in done.did) or ("nothing is due",)
+    what = tuple(f"{sentence}{_when(done.in_force)}" for sentence in done.did) or ("nothing is due",)
     follows = "the next call begins a new rotation" if when is None else f"call again after {when}"
-    document = {"keys": keys, "did": list(done.did), "next_at": when, "in_force": in_force}
+    document = {"keys": keys, "did": list(done.did), "next_at": when, "in_force": done.in_force}
     show(document, "\n".join((*what, follows)), as_json)
 
 

@@ -123,13 +123,13 @@ class TokenFolder:
             self.gateway.write_filter(name, texts[name])
         return changed
 
-    def in_force(self, timeout_seconds: float = APPLY_SECONDS) -> bool:
+    def in_force(self) -> bool:
         """Whether the gateway's Envoy runs the filters as they stand. Waits for it; False: none answers, and one that
         starts reads them then.
 
         Raises GatewayError where it goes on with earlier ones.
         """
-        until = time.monotonic() + timeout_seconds
+        until = time.monotonic() + APPLY_SECONDS
         while True:
             try:
                 loaded = self.gateway.admin().filters()
@@ -141,7 +141,7 @@ class TokenFolder:
                 return True
             if time.monotonic() > until:
                 raise GatewayError(
-                    f"{self.gateway.path}: Envoy did not take filters/{behind[0]}.yaml within {timeout_seconds:g} s, "
+                    f"{self.gateway.path}: Envoy did not take filters/{behind[0]}.yaml within {APPLY_SECONDS:g} s, "
                     f"and checks tokens as before; {self.gateway.envoy_log} says why"
                 )
             time.sleep(POLL_SECONDS)

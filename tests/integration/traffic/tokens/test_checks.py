@@ -21,6 +21,7 @@ from joserfc.jwk import ECKey, RSAKey
 from ferry.errors import GatewayError
 from ferry.traffic.gateway.status import status as status_of
 from ferry.traffic.tokens import envoy_filters
+from ferry.traffic.tokens import folder as folders
 from ferry.traffic.tokens.issue import revoke
 from ferry.traffic.tokens.keys import KeyRing
 from ferry.traffic.tokens.rotation import rotate
@@ -392,18 +393,24 @@ def test_a_revocation_that_envoy_does_not_take_is_an_error(gateway: Gateway, mon
     where = ("--gateway", str(gateway.folder.gateway.path), "--json")
     done = ferry("revoke", "one", *where)
     assert (done.returncode, json.loads(done.stdout)["in_force"]) == (0, True)
+    keys = KeyRing.read(gateway.folder.keys_file)
     monkeypatch.setattr(envoy_filters, "_claim", lambda *_: {"sourced_metadata": {"no": "field of this"}})
     revoke(gateway.folder, "jti", "two", now=datetime.now(UTC))
-    with pytest.raises(
-        GatewayError, match=r"did not take filters/revocation\.yaml within 0\.5 s, and checks tokens as"
-    ):
-        gateway.folder.in_force(0.5)
+    monkeypatch.setattr(folders, "APPLY_SECONDS", 0.5)
+    with pytest.raises(GatewayError, match=r"did not take filters/revocation\.yaml within 0\.5 s, and checks"):
+        gateway.folder.in_force()
     status = status_of(gateway.folder.gateway)
     assert {name: each.in_step for name, each in status.filters.items()} == {
         "authentication": True,
         "revocation": False,
         "rate_limit": True,
     }
+    with pytest.raises(GatewayError, match="did not take filters/revocation"):
+        rotate(gateway.folder, now=lambda: datetime.now(UTC))
+    begun = KeyRing.read(gateway.folder.keys_file).in_state("next")
+    assert begun is not None
+    assert begun.published_at is None
+    keys.write(gateway.folder.keys_file)
 
 
 def test_the_log_says_who_and_no_log_has_a_token(gateway: Gateway, capfd: pytest.CaptureFixture[str]) -> None:
