@@ -22,7 +22,7 @@ from ferry.errors import (
     TamperedArtefact,
     UnknownSchema,
 )
-from ferry.render import Addresses, Rendered, render
+from ferry.render import Addresses, Rendered, hybrid, render
 from ferry.traffic.gateway import GatewayFolder, Mirror, Routes, Stage
 from stacks.settings import Settings
 from tests.plans import config, make_plan, write_plan
@@ -131,6 +131,23 @@ def test_another_plan_changes_what_depends_on_it(project: Path, tmp_path: Path) 
         "build/qa/local/prometheus/rules/engine.yaml",
         "build/qa/local/runbook.md",
     }
+
+
+def test_traffic_that_a_cutover_moves_while_it_renders_stays_where_it_is(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = write_plan(tmp_path / "plan.yaml")
+    render(plan, project=project)
+    gateway = GatewayFolder(project / "build/qa/local/gateway")
+    real = hybrid.cloud_files
+
+    def meanwhile(*given: Any) -> dict[str, str]:
+        gateway.write_routes(replace(gateway.read_routes(), weights={"local": 75, "cloud": 25}), fence=4)
+        return real(*given)
+
+    monkeypatch.setattr(hybrid, "cloud_files", meanwhile)
+    render(plan, project=project)
+    assert (gateway.read_routes().weights, gateway.read_routes().generation) == ({"local": 75, "cloud": 25}, 4)
 
 
 def test_weights_and_targets_survive_the_next_render(project: Path, tmp_path: Path) -> None:
