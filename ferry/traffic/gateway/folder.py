@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -81,25 +81,27 @@ class GatewayFolder:
             routes = self.read_routes()
             return self._replace(replace(routes, generation=routes.generation + 1)).generation
 
-    def write_routes(self, routes: Routes, *, fence: int) -> Routes:
-        """Replace the routes; gives what was written, its generation being `fence`.
+    def change_routes(self, change: Callable[[Routes], Routes], *, fence: int) -> Routes:
+        """Replace the routes by what becomes of those that are there; gives what was written, its generation `fence`.
 
+        They are read and written under one lock: what a render changes meanwhile is not lost.
         Raises Superseded where the file's generation is greater than `fence`, GatewayError for clusters that
         envoy.yaml does not have.
         """
         known = self._all_clusters()
-        if unknown := sorted(routes.clusters() - set(known)):
-            raise GatewayError(
-                f"{self.envoy_file}: has no cluster {', '.join(unknown)}; it has {', '.join(self.clusters())}"
-            )
         with locked(self.routes_lock):
-            present = self.read_routes().generation
-            if present > fence:
+            present = self.read_routes()
+            if present.generation > fence:
                 raise Superseded(
-                    f"{self.routes_file}: generation {present} has taken over from {fence}; "
+                    f"{self.routes_file}: generation {present.generation} has taken over from {fence}; "
                     "this controller may not change traffic any more"
                 )
-            return self._replace(replace(routes, generation=fence))
+            routes = replace(change(present), generation=fence)
+            if unknown := sorted(routes.clusters() - set(known)):
+                raise GatewayError(
+                    f"{self.envoy_file}: has no cluster {', '.join(unknown)}; it has {', '.join(self.clusters())}"
+                )
+            return self._replace(routes)
 
     def write_filter(self, name: Filter, text: str) -> None:
         """Replace a filter; `text` is an ECDS DiscoveryResponse as YAML or JSON. Raises GatewayError."""

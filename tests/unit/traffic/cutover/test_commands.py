@@ -147,7 +147,7 @@ def test_an_abort_to_a_cold_engine_is_refused_and_not_left_for_the_controller_th
 ) -> None:
     monkeypatch.setattr(GatewayLogs, "candidate_is_down", lambda logs: False)
     monkeypatch.setattr(desks, "ABORT_SECONDS", 0.1)
-    folder.write_routes(replace(folder.read_routes(), weights={"local": 50, "cloud": 50}), fence=1)
+    folder.change_routes(lambda there: replace(there, weights={"local": 50, "cloud": 50}), fence=1)
     half, desk = Division(candidate=50), Desk(folder)
     state = State(
         id="a",
