@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
+from ferry.artefacts import artefact
 from ferry.errors import GatewayError, Superseded
 from ferry.traffic.gateway.admin import Admin
 from ferry.traffic.gateway.routes import FAIL_OVER, LOADER, Routes
@@ -169,23 +168,7 @@ def replace_whole(path: Path, text: str) -> None:
     Raises GatewayError.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        artefact.replace(path, text, durable=True)
     except OSError as error:
         raise GatewayError(f"{path}: cannot be written: {error.strerror}; traffic stays as it was") from error
 
