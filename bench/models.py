@@ -276,10 +276,13 @@ def _files(folder: Path, sizes_mib: dict[str, int]) -> Path:
 
 @contextmanager
 def _server(folder: Path) -> Iterator[Bench]:
-    from ferry.signing_key import load_or_create_signing_key, verification_key
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from ferry.signing_key import save_signing_key, verification_key
 
     (folder / "data" / "models").mkdir(parents=True)  # a bucket is a folder
-    (folder / "public.pem").write_text(verification_key(load_or_create_signing_key(folder / "key.pem")))
+    save_signing_key(folder / "key.pem", key := Ed25519PrivateKey.generate())
+    (folder / "public.pem").write_text(verification_key(key))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -15,20 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ferry.errors import InputError, UnreadableInput
 
 
-def load_or_create_signing_key(path: Path) -> Ed25519PrivateKey:
-    """Read the Ed25519 private key (PEM, PKCS8), or make one that only its owner can read.
+def load_signing_key(path: Path) -> Ed25519PrivateKey:
+    """Read the Ed25519 private key (PEM, PKCS8).
 
     Raises UnreadableInput for another kind of file, InputError for a key that others can read or change.
     """
-    if path.exists():
-        return load_signing_key(path)
-    key = Ed25519PrivateKey.generate()
-    save_signing_key(path, key)
-    return key
-
-
-def load_signing_key(path: Path) -> Ed25519PrivateKey:
-    """Read the Ed25519 private key. Raises UnreadableInput and InputError as `load_or_create_signing_key` does."""
     try:
         exposed = path.stat().st_mode & 0o077
         key = None if exposed else serialization.load_pem_private_key(path.read_bytes(), password=None)

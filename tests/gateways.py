@@ -231,7 +231,7 @@ class Gateway:
     def route(self, **changes: Any) -> Routes:
         """Change the routes, and wait until Envoy has taken them."""
         routes = replace(self.folder.read_routes(), **changes)
-        self.folder.write_routes(routes, fence=routes.generation)
+        self.folder.change_routes(lambda there: routes, fence=routes.generation)
         self.admin.wait_applied(routes, 20)
         return routes
 

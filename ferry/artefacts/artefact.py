@@ -62,9 +62,10 @@ def digest_of(document: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part. Makes missing folders.
 
+    `durable`: so does who reads it after the power failed, and on return it is the new one.
     Raises UnwritableOutput, also where something else stands in its place: a folder, or a device, which must not be
     replaced.
     """
@@ -72,22 +73,32 @@ def write_whole(path: Path, content: str | bytes) -> None:
         kind = "a folder" if path.is_dir() else "a device or a pipe"
         raise UnwritableOutput(f"{path}: is {kind}; name a file to write")
     try:
-        _write_whole(path, content)
+        replace(path, content, durable=durable)
     except OSError as error:
         raise UnwritableOutput(f"{path}: cannot be written: {error.strerror}; name another place for it") from error
 
 
-def _write_whole(path: Path, content: str | bytes) -> None:
+def replace(path: Path, content: str | bytes, *, durable: bool) -> None:
+    """As `write_whole`, for who has words of its own for the OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content if isinstance(content, bytes) else content.encode())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    if durable:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def sha256_of(path: Path) -> str:

@@ -79,7 +79,10 @@ def status(folder: Folder = Path(), as_json: Json = False) -> None:
     show(found.dump(), None if as_json else _table(found), as_json)
     if not found.in_step:
         note(f"{place.routes_file}: not what Envoy runs; it refused {found.routes_refused}, see its log", as_json)
-    if not (found.ready and found.in_step and all(each.loaded_at for each in found.filters.values())):
+    behind = [name for name, each in found.filters.items() if not each.in_step]
+    for name in behind:
+        note(f"{place.filter_file(name)}: not what Envoy runs, see its log", as_json)  # type: ignore[arg-type]
+    if behind or not (found.ready and found.in_step):
         raise typer.Exit(NO)
 
 
@@ -129,4 +132,6 @@ def _say(event: Event, address: str, as_json: bool) -> None:
                 f"; {event.unasked_seconds:g} s before, it had completed {event.completed:,} requests; it logged "
                 f"{event.logged:,} in all: {event.lost_lines:,} lines are lost for sure"
             )
+    if event.not_noted is not None:
+        text += f"; the audit will lack this, state/restarts.jsonl cannot be written: {event.not_noted}"
     console().print(text, markup=False, highlight=False, soft_wrap=True)

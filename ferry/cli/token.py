@@ -93,9 +93,11 @@ def revoke(
         value, ends = tokens.token_id(folder, sys.stdin.read().strip())
     done = tokens.revoke(folder, claim, value, now=datetime.now(UTC), until=ends)
     _record(folder, "revoke", f"{done.claim} {done.value}")
+    in_force = folder.in_force()
     show(
-        done.model_dump(mode="json"),
-        f"{done.claim} {done.value} is refused; forgotten {done.until:%Y-%m-%d %H:%M:%S} UTC, when it has expired",
+        {**done.model_dump(mode="json"), "in_force": in_force},
+        f"{done.claim} {done.value} is refused{_when(in_force)}; forgotten {done.until:%Y-%m-%d %H:%M:%S} UTC, when it "
+        "has expired",
         as_json,
     )
 
@@ -121,9 +123,10 @@ def rotate_keys(
         _record(folder, "rotate-keys", sentence)
     keys = [key.model_dump(mode="json", exclude={"public"}) for key in done.ring.keys]
     when = None if done.next_at is None else done.next_at.isoformat()
-    what = done.did or ("nothing is due",)
+    what = tuple(f"{sentence}{_when(done.in_force)}" for sentence in done.did) or ("nothing is due",)
     follows = "the next call begins a new rotation" if when is None else f"call again after {when}"
-    show({"keys": keys, "did": list(done.did), "next_at": when}, "\n".join((*what, follows)), as_json)
+    document = {"keys": keys, "did": list(done.did), "next_at": when, "in_force": done.in_force}
+    show(document, "\n".join((*what, follows)), as_json)
 
 
 @token.command()
@@ -157,7 +160,9 @@ def publish(gateway: Gateway, as_json: Json = False) -> None:
         changed = list(folder.publish(datetime.now(UTC)))
     if changed:
         _record(folder, "publish", ", ".join(changed))
-    show({"changed": changed}, f"changed: {', '.join(changed)}" if changed else "nothing has changed", as_json)
+    in_force = folder.in_force()
+    text = f"changed: {', '.join(changed)}{_when(in_force)}" if changed else "nothing has changed"
+    show({"changed": changed, "in_force": in_force}, text, as_json)
 
 
 def _folder(gateway: Path) -> TokenFolder:
@@ -170,6 +175,10 @@ def _record(folder: TokenFolder, verb: str, result: str) -> None:
     from ferry import ledger
 
     ledger.append(folder.path, f"token {verb}", inputs=[], outputs=[], forced=False, result=result)
+
+
+def _when(in_force: bool) -> str:
+    return "" if in_force else " as soon as Envoy runs, which does not answer now"
 
 
 def _time(seconds: int) -> str:

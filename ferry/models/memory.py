@@ -32,7 +32,7 @@ class Memory:
                 "find out who signed them, then promote again"
             )
         if sequence > seen:
-            write_whole(path, json.dumps({"sequence": sequence, "sha256": sha256}))
+            write_whole(path, json.dumps({"sequence": sequence, "sha256": sha256}), durable=True)
 
     def expect_none(self, bucket: str, name: str, channel: str, where: str) -> None:
         """Refuse that a channel is gone which was there before. Raises Untrusted."""

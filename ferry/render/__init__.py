@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,7 @@ from ferry.render import hybrid
 from ferry.render.hybrid import Addresses
 from ferry.render.stack_file import ENCRYPTED, GATEWAY, StackFile, dropped_versions, merge
 from ferry.traffic.gateway import GatewayFolder
+from ferry.traffic.lock import locked
 from templates import render as fill_in
 from templates.gateway_node import GATEWAY_BUNDLE
 
@@ -130,7 +132,11 @@ def render(
     contents |= {out / "cloud" / name: text for name, text in cloud.items()}
     contents |= signed
     left_over = sorted({*out.glob("local/training/*"), *out.glob("cloud/user-data.*.yaml")} - set(contents))
-    build_files = [_write(path, content, keep=path in own) for path, content in sorted(contents.items())]
+    # Where nobody has ever moved traffic there is no lock, and none is made: rendering again leaves no trace.
+    with locked(gateway.routes_lock) if gateway.routes_lock.exists() else nullcontext():
+        if routes:  # a cutover may have moved traffic since they were read
+            contents[gateway.routes_file] = hybrid.routes(settings, gateway.read_routes()).dump()
+        build_files = [_write(path, content, keep=path in own) for path, content in sorted(contents.items())]
     return Rendered(
         environment=plan.environment,
         stack_file=stack.path,

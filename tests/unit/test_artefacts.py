@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import ClassVar
 
@@ -90,6 +91,19 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         write_whole(path, "new \ud800")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_has_to_outlive_a_power_failure_is_on_the_disk_before_it_takes_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "file", list[tuple[bool, bool]]()
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: synced.append((stat.S_ISDIR(os.fstat(handle).st_mode), path.exists()))
+    )
+    write_whole(path, "as an artefact")
+    path.unlink()
+    write_whole(path, "as a state", durable=True)
+    assert synced == [(False, False), (True, True)]
 
 
 def test_a_folder_or_a_device_is_never_replaced_by_a_file(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ferry import node_bundle, signing_key
 from ferry.errors import InputError, UnreadableInput
@@ -59,22 +60,23 @@ def test_openssl_verifies_what_was_written(tmp_path: Path) -> None:
     ]
 
 
-def test_a_signing_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
-    path = tmp_path / "keys" / "signing-key.pem"
-    first = signing_key.load_or_create_signing_key(path)
+def test_a_signing_key_is_never_replaced_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    path, key = tmp_path / "keys" / "signing-key.pem", Ed25519PrivateKey.generate()
+    signing_key.save_signing_key(path, key)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_text().startswith("-----BEGIN PRIVATE KEY-----\n")
-    second = signing_key.load_or_create_signing_key(path)
-    assert signing_key.verification_key(first) == signing_key.verification_key(second)
+    with pytest.raises(FileExistsError):
+        signing_key.save_signing_key(path, Ed25519PrivateKey.generate())
+    assert signing_key.verification_key(signing_key.load_signing_key(path)) == signing_key.verification_key(key)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o644])
 def test_a_signing_key_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "signing-key.pem"
-    signing_key.load_or_create_signing_key(path)
+    signing_key.save_signing_key(path, Ed25519PrivateKey.generate())
     path.chmod(mode)
     with pytest.raises(InputError, match=rf"has mode {mode:04o}, others may use it; run chmod 600"):
-        signing_key.load_or_create_signing_key(path)
+        signing_key.load_signing_key(path)
 
 
 def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
@@ -86,7 +88,7 @@ def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
     )
     path.chmod(0o600)
     with pytest.raises(UnreadableInput, match="has to be Ed25519"):
-        signing_key.load_or_create_signing_key(path)
+        signing_key.load_signing_key(path)
     path.write_text("no key")
     with pytest.raises(UnreadableInput, match="is not an Ed25519 private key in PEM"):
-        signing_key.load_or_create_signing_key(path)
+        signing_key.load_signing_key(path)

@@ -105,6 +105,9 @@ def validate(
             named = (before, digest["previousDigestSignature"]) if before is not None else None
             if named is None and key != wanted[0]:
                 faults.append(f"s3://{bucket}/{key}: names none before it: the trail was stopped until then")
+        # What was removed where the time begins is in no listing: the oldest that is there names it.
+        if named is not None and (ended := _ended(pattern, named[0])) is not None and ended >= since:
+            faults.append(f"s3://{bucket}/{named[0]}: is missing, the digest after it names it")
     except (ClientError, BotoCoreError) as error:
         raise AuditError(f"{trail_arn}: its digests cannot be read: {error}") from error
     if not wanted:

@@ -225,7 +225,7 @@ class Part:
             self._trusted.verify(sealed.signed, sealed.signature, name, claimed=sealed.head.signed_with)
         except (AuditError, Untrusted) as error:
             return None, str(error).removeprefix(f"{name}: ")
-        if not name.endswith(key_of(sealed.head).removeprefix("requests/")):
+        if not f"/{name}".endswith(key_of(sealed.head).removeprefix("requests")):
             return sealed, f"is the head of {key_of(sealed.head)}, which was put here"
         return sealed, None
 

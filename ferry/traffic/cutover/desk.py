@@ -12,7 +12,7 @@ from typing import Any
 from ferry.errors import FerryError, GatewayError, TrafficError
 from ferry.traffic.cutover.controller import Controller, Told
 from ferry.traffic.cutover.observation import GatewayLogs, Source
-from ferry.traffic.cutover.rollback import Rollback, roll_back
+from ferry.traffic.cutover.rollback import Rollback, is_refused, roll_back, standing_of
 from ferry.traffic.cutover.state import Alive, State, StateFile, Wanted
 from ferry.traffic.cutover.text import Status
 from ferry.traffic.cutover.warmth import Warmth, warmth_at_home
@@ -158,6 +158,13 @@ class Desk:
 
         Raises TrafficError where none is under way.
         """
+        found = self.states.load()
+        if found is not None and not found.ended and not force:
+            # Before it is ordered: an order that was given stays, and the controller does not ask the engine.
+            side = self._side(found.baseline, found.candidate)
+            before, home = standing_of(side.weights, found, []), side.home()
+            if is_refused(before, home, side.source.candidate_is_down):
+                return Rollback(before=before, home=home, refused=True)
         state = self.states.order("abort", by)
         until = time.monotonic() + ABORT_SECONDS
         while self.alive.held_by_somebody() and time.monotonic() < until:

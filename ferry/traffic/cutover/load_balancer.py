@@ -82,7 +82,8 @@ class ListenerWeights:
     def set(self, division: Division, *, before: Division, fence: int) -> None:
         """One ModifyListener with all other actions as they are, then read back.
 
-        Raises Superseded where the listener has neither what this controller left nor what it is to have.
+        Raises Superseded where the listener has neither what this controller left nor what it is to have, and
+        TrafficError, no GatewayError, where nobody can tell whether the change was made.
         """
         found = self.standing(fence).division
         if found == division:
@@ -92,12 +93,17 @@ class ListenerWeights:
                 f"{self.listener_arn}: {self.candidate} has {found}, this controller left it {before}: somebody else "
                 "changes the listener; this controller changes nothing any more"
             )
-        with _asking(self.listener_arn):
-            actions = _actions(self.elbv2, self.listener_arn)
-            self.elbv2.modify_listener(
-                ListenerArn=self.listener_arn, DefaultActions=[self._divided(action, division) for action in actions]
-            )
-        if (now := self.standing(fence).division) != division:
+        refused = self._modified(division)
+        try:
+            now = self.standing(fence).division
+        except GatewayError as error:
+            raise TrafficError(
+                f"{self.listener_arn}: was told to change, and cannot be asked: {self.candidate} has {division} or "
+                f"still {found}; `ferry cutover resume` finds out and goes on from there"
+            ) from error
+        if refused is not None and now == found:
+            raise refused
+        if now != division:
             raise Superseded(f"{self.listener_arn}: {self.candidate} has {now} right after it was given {division}")
 
     def warmth(self) -> Warmth:
@@ -109,6 +115,16 @@ class ListenerWeights:
     def candidate_is_down(self) -> bool:
         """Whether the candidate has no healthy target."""
         return self._healthy(self.candidate)[0] == 0
+
+    def _modified(self, division: Division) -> GatewayError | None:
+        """Why AWS says that it did not; it may have all the same, where the link broke after the question."""
+        try:
+            with _asking(self.listener_arn):
+                actions = [self._divided(action, division) for action in _actions(self.elbv2, self.listener_arn)]
+                self.elbv2.modify_listener(ListenerArn=self.listener_arn, DefaultActions=actions)
+        except GatewayError as error:
+            return error
+        return None
 
     def _healthy(self, version: str) -> tuple[int, int]:
         with _asking(self.listener_arn):

@@ -61,10 +61,10 @@ def roll_back(
     """
     problems: list[str] = []
     found = _found(states, problems)
-    before = _standing(weights, found, problems)
+    before = standing_of(weights, found, problems)
     # An engine that hangs takes its time to be found cold: who forces it does not wait for that.
     warmth = None if force else home()
-    if warmth is not None and warmth.state == "cold" and before.candidate > 0 and not candidate_is_down():
+    if warmth is not None and is_refused(before, warmth, candidate_is_down):
         return Rollback(before=before, home=warmth, refused=True)
     fence = weights.take_over(0 if found is None else found.generation)
     # Where nobody knows a plan, the ledger lies beside the state.
@@ -96,6 +96,11 @@ def roll_back(
         }
         record.append(state, phase, change=True, figures=figures, verb="rollback")
     return Rollback(before=before, home=warmth, confirmed=confirmed, problems=tuple(problems))
+
+
+def is_refused(before: Division, home: Warmth, candidate_is_down: Callable[[], bool]) -> bool:
+    """Whether going home would turn some errors into nothing but errors."""
+    return home.state == "cold" and before.candidate > 0 and not candidate_is_down()
 
 
 @contextmanager
@@ -139,7 +144,8 @@ def _found(states: StateFile, problems: list[str]) -> State | None:
         return None
 
 
-def _standing(weights: Weights, found: State | None, problems: list[str]) -> Division:
+def standing_of(weights: Weights, found: State | None, problems: list[str]) -> Division:
+    """Where traffic is; all of it away from home where nobody can tell, and the problem says why."""
     try:
         return weights.standing(0 if found is None else found.generation).division
     except GatewayError as error:

@@ -169,7 +169,7 @@ class StateFile:
     def _change(self, change: Callable[[State | None], State]) -> State:
         with locked(self.lock):
             state = change(self.load())
-            write_whole(self.path, state.model_dump_json(by_alias=True, indent=1))
+            write_whole(self.path, state.model_dump_json(by_alias=True, indent=1), durable=True)
         return state
 
 

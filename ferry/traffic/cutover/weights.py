@@ -143,13 +143,13 @@ class GatewayWeights:
             return None
 
     def _write(self, division: Division, fence: int) -> Routes:
-        routes = self.folder.read_routes()
         mirror = Mirror(cluster=self.candidate, percent=division.mirror) if division.mirror else None
-        weights = dict.fromkeys(routes.weights, 0) | {
-            self.baseline: 100 - division.candidate,
-            self.candidate: division.candidate,
-        }
-        return self.folder.write_routes(replace(routes, weights=weights, mirror=mirror), fence=fence)
+        shares = {self.baseline: 100 - division.candidate, self.candidate: division.candidate}
+
+        def divided(routes: Routes) -> Routes:
+            return replace(routes, weights=dict.fromkeys(routes.weights, 0) | shares, mirror=mirror)
+
+        return self.folder.change_routes(divided, fence=fence)
 
     def _moves(self, cluster: str) -> bool:
         return cluster in (self.baseline, self.candidate)

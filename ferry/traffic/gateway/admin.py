@@ -62,6 +62,16 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class LoadedFilter:
+    """A reloaded filter that Envoy runs."""
+
+    version: str
+    """`GatewayFolder.filter_version` of the file that it is from."""
+    since: str
+    """RFC 3339."""
+
+
+@dataclass(frozen=True)
 class Admin:
     """The admin endpoint of one Envoy. Every method but `ready` raises GatewayError where nobody answers."""
 
@@ -145,10 +155,13 @@ class Admin:
         # Histograms and texts stand beside them, without a whole number as their value.
         return {each["name"]: each["value"] for each in answer["stats"] if isinstance(each.get("value"), int)}
 
-    def filters(self) -> Mapping[str, str]:
-        """The reloaded filters that it runs, and since when (RFC 3339)."""
+    def filters(self) -> Mapping[str, LoadedFilter]:
+        """The reloaded filters that it runs, by name."""
         dump = json.loads(self._ask("/config_dump?resource=ecds_filters"))
-        return {each["ecds_filter"]["name"]: each["last_updated"] for each in dump.get("configs", [])}
+        return {
+            each["ecds_filter"]["name"]: LoadedFilter(each.get("version_info", ""), each["last_updated"])
+            for each in dump.get("configs", [])
+        }
 
     def server(self) -> Mapping[str, Any]:
         """`version`, `state`, `uptime_current_epoch` and more, as Envoy names them."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from ferry.artefacts import artefact
 from ferry.errors import GatewayError, Superseded
 from ferry.traffic.gateway.admin import Admin
 from ferry.traffic.gateway.routes import FAIL_OVER, LOADER, Routes
@@ -81,29 +80,40 @@ class GatewayFolder:
             routes = self.read_routes()
             return self._replace(replace(routes, generation=routes.generation + 1)).generation
 
-    def write_routes(self, routes: Routes, *, fence: int) -> Routes:
-        """Replace the routes; gives what was written, its generation being `fence`.
+    def change_routes(self, change: Callable[[Routes], Routes], *, fence: int) -> Routes:
+        """Replace the routes by what becomes of those that are there; gives what was written, its generation `fence`.
 
+        They are read and written under one lock: what a render changes meanwhile is not lost.
         Raises Superseded where the file's generation is greater than `fence`, GatewayError for clusters that
         envoy.yaml does not have.
         """
         known = self._all_clusters()
-        if unknown := sorted(routes.clusters() - set(known)):
-            raise GatewayError(
-                f"{self.envoy_file}: has no cluster {', '.join(unknown)}; it has {', '.join(self.clusters())}"
-            )
         with locked(self.routes_lock):
-            present = self.read_routes().generation
-            if present > fence:
+            present = self.read_routes()
+            if present.generation > fence:
                 raise Superseded(
-                    f"{self.routes_file}: generation {present} has taken over from {fence}; "
+                    f"{self.routes_file}: generation {present.generation} has taken over from {fence}; "
                     "this controller may not change traffic any more"
                 )
-            return self._replace(replace(routes, generation=fence))
+            routes = replace(change(present), generation=fence)
+            if unknown := sorted(routes.clusters() - set(known)):
+                raise GatewayError(
+                    f"{self.envoy_file}: has no cluster {', '.join(unknown)}; it has {', '.join(self.clusters())}"
+                )
+            return self._replace(routes)
 
     def write_filter(self, name: Filter, text: str) -> None:
         """Replace a filter; `text` is an ECDS DiscoveryResponse as YAML or JSON. Raises GatewayError."""
         replace_whole(self.filter_file(name), text)
+
+    def filter_version(self, name: Filter) -> str:
+        """What tells the file's filter from the others; empty where Ferry did not write it. Raises GatewayError."""
+        path = self.filter_file(name)
+        try:
+            return str(yaml.load(path.read_text(encoding="utf-8"), LOADER).get("version_info", ""))  # noqa: S506
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+            raise GatewayError(f"{path}: is no filter: {reason}; `ferry token publish` writes it anew") from error
 
     def admin(self) -> Admin:
         """The admin endpoint of the Envoy that runs in this folder, if one does. Raises GatewayError."""
@@ -158,23 +168,7 @@ def replace_whole(path: Path, text: str) -> None:
     Raises GatewayError.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        artefact.replace(path, text, durable=True)
     except OSError as error:
         raise GatewayError(f"{path}: cannot be written: {error.strerror}; traffic stays as it was") from error
 

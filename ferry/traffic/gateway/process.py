@@ -57,6 +57,8 @@ class Event:
     """Of an end: lines that it had added to the access log."""
     unasked_seconds: float | None = None
     """Of an end: how long ago it was last asked. What it completed since then may be missing, and is not counted."""
+    not_noted: str | None = None
+    """Why its start or its end is not in state/restarts.jsonl: the disk is full. The audit will lack it."""
 
     @property
     def lost_lines(self) -> int | None:
@@ -118,7 +120,7 @@ class Supervisor:
                 elif one.admin.ready():
                     one.served = True
                     gap_ms = None if died_at is None else round(1000 * (time.monotonic() - died_at), 1)
-                    self.report(Event(what="serving", pid=one.pid, gap_ms=gap_ms))
+                    self.report(Event(what="serving", pid=one.pid, gap_ms=gap_ms, not_noted=one.not_noted))
                 elif died_at is None and time.monotonic() - started > READY_SECONDS:
                     raise GatewayError(
                         f"envoy did not serve within {READY_SECONDS:g} s: {self._last_words()}"
@@ -181,6 +183,7 @@ class _Envoy:
         self.served = False
         self.died_at: float | None = None
         self.how = ""
+        self.not_noted: str | None = None
         self.admin = replace(folder.admin(), timeout_seconds=1.0)
         self._folder = folder
         self._lines = LineCounter(folder.access_log)
@@ -227,6 +230,7 @@ class _Envoy:
             completed=self._completed,
             logged=logged,
             unasked_seconds=round(time.monotonic() - self._asked_at[0], 3) if self._asked_at else None,
+            not_noted=self.not_noted,
         )
 
     def _reap(self, events: queue.SimpleQueue[int]) -> None:
@@ -237,18 +241,20 @@ class _Envoy:
     def _note(self, event: Literal["started", "ended"]) -> None:
         log, log_bytes = restarts.position(self._folder.access_log)
         ended = event == "ended"
-        restarts.append(
-            self._folder.state,
-            restarts.Note(
-                at=_now(),
-                event=event,
-                log=log,
-                log_bytes=log_bytes,
-                how=self.how,
-                requests=self._completed if ended else None,
-                counted_at=self._asked_at[1] if ended and self._asked_at else None,
-            ),
+        note = restarts.Note(
+            at=_now(),
+            event=event,
+            log=log,
+            log_bytes=log_bytes,
+            how=self.how,
+            requests=self._completed if ended else None,
+            counted_at=self._asked_at[1] if ended and self._asked_at else None,
         )
+        try:
+            restarts.append(self._folder.state, note)
+        except OSError as error:
+            # A full disk would otherwise end the gateway with the Envoy that died.
+            self.not_noted = error.strerror
 
 
 def _now() -> str:

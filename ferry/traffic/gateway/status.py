@@ -19,6 +19,8 @@ class FilterStatus:
 
     loaded_at: str | None
     """RFC 3339; None: Envoy has none, and refuses every request."""
+    in_step: bool
+    """Whether it is the file's."""
     refused: int
     """Files that it did not take since it started."""
 
@@ -71,7 +73,8 @@ def status(folder: GatewayFolder) -> Status:
         clusters=admin.counters(),
         filters={
             name: FilterStatus(
-                loaded_at=loaded.get(name),
+                loaded_at=loaded[name].since if name in loaded else None,
+                in_step=name in loaded and loaded[name].version == folder.filter_version(name),
                 refused=sum(value for key, value in refused.items() if key.split(".")[2] == name),
             )
             for name in FILTERS

@@ -13,8 +13,10 @@ https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/extensions/filters/http/jwt_
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +41,7 @@ MAX_TENANTS = 10_000
 
 _ENDS = {0: "", 1: "[\\w-][AQgw]", 2: "[\\w-]{2}[AEIMQUYcgkosw048]"}
 """How base64url spells a number of bytes beyond a multiple of three; the bits left over are zero (RFC 4648, 3.5)."""
+_SURROGATES = re.compile(r"\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}")
 _TYPE = "type.googleapis.com/envoy.extensions.filters.http"
 
 
@@ -224,4 +227,7 @@ def _discovery(name: str, kind: str, config: Mapping[str, Any]) -> str:
         "typed_config": {"@type": kind, **config},
     }
     # JSON is YAML in which every string is quoted: Envoy reads a bare y, of a tenant's name for example, as true.
-    return json.dumps({"resources": [resource]}, indent=2) + "\n"
+    version = hashlib.sha256(json.dumps(resource).encode()).hexdigest()[:16]
+    text = json.dumps({"version_info": version, "resources": [resource]}, indent=2) + "\n"
+    # But for this: of two escapes that are one character together, YAML takes neither, and Envoy not the file.
+    return _SURROGATES.sub(lambda pair: str(json.loads(f'"{pair[0]}"')), text)

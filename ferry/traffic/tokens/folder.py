@@ -13,19 +13,24 @@ leaves filters that are older than the state, and the next one publishes what it
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ferry.errors import InvalidField, TokenError
+from ferry.errors import GatewayError, InvalidField, TokenError
 from ferry.traffic.gateway import GatewayFolder, Routes
-from ferry.traffic.gateway.folder import Filter
+from ferry.traffic.gateway.folder import FILTERS, Filter
 from ferry.traffic.tokens import envoy_filters
 from ferry.traffic.tokens.keys import KeyRing
 from ferry.traffic.tokens.revocations import Revocations
 from ferry.traffic.tokens.settings import FILE_NAME, TokenSettings
+
+APPLY_SECONDS = 5.0
+"""Envoy takes a new filter in a fraction of a second."""
+POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,29 @@ class TokenFolder:
         for name in changed:
             self.gateway.write_filter(name, texts[name])
         return changed
+
+    def in_force(self) -> bool:
+        """Whether the gateway's Envoy runs the filters as they stand. Waits for it; False: none answers, and one that
+        starts reads them then.
+
+        Raises GatewayError where it goes on with earlier ones.
+        """
+        until = time.monotonic() + APPLY_SECONDS
+        while True:
+            try:
+                loaded = self.gateway.admin().filters()
+            except GatewayError:
+                return False
+            written = {name: self.gateway.filter_version(name) for name in FILTERS}
+            behind = [name for name in FILTERS if name not in loaded or loaded[name].version != written[name]]
+            if not behind:
+                return True
+            if time.monotonic() > until:
+                raise GatewayError(
+                    f"{self.gateway.path}: Envoy did not take filters/{behind[0]}.yaml within {APPLY_SECONDS:g} s, "
+                    f"and checks tokens as before; {self.gateway.envoy_log} says why"
+                )
+            time.sleep(POLL_SECONDS)
 
 
 def _routes(gateway: GatewayFolder) -> Routes | None:

@@ -26,7 +26,8 @@ from ferry.traffic.tokens.signing import SigningKey
 SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,64}")
 """scope-token of RFC 6749, 3.3, and not endless."""
 
-TOKEN = re.compile(r"eyJ[\w-]*\.[\w-]*\.[\w-]*")
+TOKEN = re.compile(r"eyJ[\w-]*\.[\w-]+")
+"""A token or most of one, whatever stands around it: `Bearer `, quotes, a line's end."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,10 @@ def revoke(
     `until` is when the last of them expires; None: when the longest-lived that could have been issued by now does.
     Raises InvalidField, TokenError.
     """
-    if TOKEN.fullmatch(value):
+    if TOKEN.search(value):
         raise InvalidField("this is a token, not its id; give the token itself on standard input, with - in its place")
-    if not 0 < len(value) <= 256:
-        raise InvalidField(f"a {claim} of {len(value)} characters is not possible; 1 to 256 are allowed")
+    if not 0 < len(value) <= 256 or not _is_text(value):
+        raise InvalidField(f"a {claim} of {len(value)} characters is not possible; 1 to 256, as UTF-8, are allowed")
     with folder.locked():
         settings = folder.settings()
         expires = now + timedelta(seconds=settings.max_lifetime_seconds) if until is None else until
@@ -121,6 +122,15 @@ def revoke(
         Revocations.read(folder.revoked_file).adding(new).write(folder.revoked_file)
         folder.publish(now)
     return new
+
+
+def _is_text(value: str) -> bool:
+    """Not so where a byte of the command line was no character."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def token_id(folder: TokenFolder, token: str) -> tuple[str, datetime]:

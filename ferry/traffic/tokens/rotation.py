@@ -30,6 +30,8 @@ class Rotated:
     """One sentence each; empty where nothing was due."""
     next_at: datetime | None
     """When the next call has something to do; None: a call begins a new rotation."""
+    in_force: bool
+    """False: no Envoy answers; one that starts reads the keys then."""
 
 
 def rotate(
@@ -43,7 +45,7 @@ def rotate(
 
     `compromised` is the id of a key that is in wrong hands: it ends now, with every token that it signed, and nothing
     else is done; of a key that has ended, nothing at all. Raises TokenError, InvalidField, UnreadableInput,
-    UnwritableOutput.
+    UnwritableOutput; GatewayError where Envoy does not take the keys: then no time counts for them.
     """
     with folder.locked():
         settings = folder.settings()
@@ -57,10 +59,12 @@ def rotate(
         ring.write(folder.keys_file)
         # A key that a killed call has noted and not published counts as published from here on, and no earlier.
         folder.publish(now())
+        # A key that Envoy does not know would sign nothing but refused tokens.
+        in_force = folder.in_force()
         ring = ring.published(now())
         ring.write(folder.keys_file)
         _remove_unused(folder, ring)
-        return Rotated(ring, tuple(_differences(was, ring)), _next_at(ring, settings))
+        return Rotated(ring, tuple(_differences(was, ring)), _next_at(ring, settings), in_force)
 
 
 def _new_key(folder: TokenFolder, settings: TokenSettings, ring: KeyRing, kms_key: str | None) -> Key:

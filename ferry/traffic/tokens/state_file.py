@@ -28,4 +28,4 @@ class StateFile(Frozen):
 
     def write(self, path: Path) -> None:
         """Replace the file. Raises UnwritableOutput."""
-        write_whole(path, self.model_dump_json(by_alias=True, indent=2) + "\n")
+        write_whole(path, self.model_dump_json(by_alias=True, indent=2) + "\n", durable=True)

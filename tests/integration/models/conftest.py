@@ -16,11 +16,12 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
 from ferry.cli import app
 from ferry.errors import FerryError
-from ferry.signing_key import load_or_create_signing_key, verification_key
+from ferry.signing_key import save_signing_key, verification_key
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "ferry", "AWS_SECRET_ACCESS_KEY": "not-a-secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -106,7 +107,8 @@ def site_at(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], S
         s3.create_bucket(Bucket=bucket)
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
         site = Site(tmp_path, bucket, endpoint_url, s3)
-        key = load_or_create_signing_key(tmp_path / "key.pem")
+        key = Ed25519PrivateKey.generate()
+        save_signing_key(tmp_path / "key.pem", key)
         site.public_key.write_text(verification_key(key))
         return site
 

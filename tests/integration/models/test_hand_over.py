@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
 from ferry.cli import app
 from ferry.models import rollout
-from ferry.signing_key import load_or_create_signing_key
+from ferry.signing_key import save_signing_key
 from stacks.settings import group_name
 from tests.conftest import REPOSITORY, Rehearsed
 
@@ -30,7 +31,7 @@ def test_a_promoted_version_is_rolled_out_and_back(
     (tmp_path / "Pulumi.yaml").touch()
     file = tmp_path / "stacks" / "Pulumi.prod.yaml"
     shutil.copy(REPOSITORY / "stacks" / "Pulumi.prod.yaml", file)
-    load_or_create_signing_key(tmp_path / ".ferry" / "signing-key.pem")
+    save_signing_key(tmp_path / ".ferry" / "signing-key.pem", Ed25519PrivateKey.generate())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "config.json").write_text("{}")

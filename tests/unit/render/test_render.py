@@ -22,7 +22,7 @@ from ferry.errors import (
     TamperedArtefact,
     UnknownSchema,
 )
-from ferry.render import Addresses, Rendered, render
+from ferry.render import Addresses, Rendered, hybrid, render
 from ferry.traffic.gateway import GatewayFolder, Mirror, Routes, Stage
 from stacks.settings import Settings
 from tests.plans import config, make_plan, write_plan
@@ -133,6 +133,23 @@ def test_another_plan_changes_what_depends_on_it(project: Path, tmp_path: Path) 
     }
 
 
+def test_traffic_that_a_cutover_moves_while_it_renders_stays_where_it_is(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = write_plan(tmp_path / "plan.yaml")
+    render(plan, project=project)
+    gateway = GatewayFolder(project / "build/qa/local/gateway")
+    real = hybrid.cloud_files
+
+    def meanwhile(*given: Any) -> dict[str, str]:
+        gateway.change_routes(lambda there: replace(there, weights={"local": 75, "cloud": 25}), fence=4)
+        return real(*given)
+
+    monkeypatch.setattr(hybrid, "cloud_files", meanwhile)
+    render(plan, project=project)
+    assert (gateway.read_routes().weights, gateway.read_routes().generation) == ({"local": 75, "cloud": 25}, 4)
+
+
 def test_weights_and_targets_survive_the_next_render(project: Path, tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "plan.yaml")
     render(plan, project=project)
@@ -140,8 +157,7 @@ def test_weights_and_targets_survive_the_next_render(project: Path, tmp_path: Pa
     routes, servers = local / "gateway/routes/routes.yaml", local / "prometheus/targets/servers.yaml"
     gateway = GatewayFolder(local / "gateway")
     mirror = Mirror(cluster="cloud", percent=10)
-    moved = replace(gateway.read_routes(), weights={"local": 25, "cloud": 75}, mirror=mirror)
-    gateway.write_routes(moved, fence=3)
+    gateway.change_routes(lambda there: replace(there, weights={"local": 25, "cloud": 75}, mirror=mirror), fence=3)
     text = routes.read_text()
     servers.write_text("- targets: [gpu-1, gpu-2]\n")
     render(plan, project=project)
@@ -187,7 +203,7 @@ def test_a_version_that_has_traffic_cannot_be_taken_away(project: Path, tmp_path
     plan = write_plan(tmp_path / "plan.yaml", config=config(gateway=gateway))
     rendered = render(plan, project=project)
     folder = GatewayFolder(project / "build/qa/local/gateway")
-    folder.write_routes(replace(folder.read_routes(), weights={"local": 90, "r2": 10}), fence=0)
+    folder.change_routes(lambda there: replace(there, weights={"local": 90, "r2": 10}), fence=0)
     stack = rendered.stack_file.read_text()
     rendered.stack_file.write_text(re.sub(r"    home_versions:\n(    .*\n)+", "    home_versions: []\n", stack))
     with pytest.raises(RenderError, match=r"sends 10 % of the requests to r2, which gateway\.home_versions does not"):

@@ -35,10 +35,11 @@ class PublicKeys:
     """Answers in two pages, as the service may."""
 
     key: rsa.RSAPrivateKey
+    since: datetime = BEGIN
 
     def list_public_keys(self, **asked: Any) -> dict[str, Any]:
         if "NextToken" not in asked:
-            assert asked["StartTime"] == BEGIN
+            assert asked["StartTime"] == self.since
             return {"PublicKeyList": [], "NextToken": "more"}
         value = self.key.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1)
         return {"PublicKeyList": [{"Value": value, "Fingerprint": "f1"}]}
@@ -51,16 +52,10 @@ class Delivered:
     digests: list[str]
     logs: list[str]
 
-    def validate(self, hours: int = HOURS) -> Trail:
-        until = BEGIN + timedelta(hours=hours)
-        return validate(
-            self.client,
-            PublicKeys(self.key),  # type: ignore[arg-type]
-            bucket=BUCKET,
-            trail_arn=ARN,
-            since=BEGIN,
-            until=until,
-        )
+    def validate(self, since: datetime = BEGIN) -> Trail:
+        keys: Any = PublicKeys(self.key, since)
+        until = BEGIN + timedelta(hours=HOURS)
+        return validate(self.client, keys, bucket=BUCKET, trail_arn=ARN, since=since, until=until)
 
     def faults(self) -> list[str]:
         return [fault.removeprefix(f"s3://{BUCKET}/") for fault in self.validate().faults]
@@ -161,6 +156,15 @@ def test_a_time_without_digests_is_no_proof(delivered: Delivered) -> None:
         delivered.client.delete_object(Bucket=BUCKET, Key=name)
     (fault,) = delivered.faults()
     assert "has no digest of ferry-prod between" in fault
+
+
+def test_digests_that_were_removed_where_the_time_begins_are_named(delivered: Delivered) -> None:
+    first, second, *_ = delivered.digests
+    delivered.client.delete_object(Bucket=BUCKET, Key=first)
+    assert delivered.faults() == [f"{first}: is missing, the digest after it names it"]
+    delivered.client.delete_object(Bucket=BUCKET, Key=second)
+    assert delivered.faults() == [f"{second}: is missing, the digest after it names it"]
+    assert delivered.validate(BEGIN + timedelta(hours=3)).faults == []
 
 
 def test_what_is_no_trail_is_refused(delivered: Delivered) -> None:

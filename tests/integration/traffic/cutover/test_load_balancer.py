@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
 from ferry.errors import GatewayError, Superseded, TrafficError
 from ferry.rehearsal.account import EmbeddedAccount
@@ -75,6 +77,44 @@ def test_a_share_that_somebody_else_set_is_left_alone(elbv2: Any, listener: Call
     with pytest.raises(Superseded, match=r"new has 30 %, this controller left it 10 %"):
         found.set(HALF, before=TEN, fence=1)
     assert weights_of(elbv2, arn) == [70, 30]
+
+
+@dataclass
+class Unsure:
+    """An account that makes the change and does not say so: the link broke."""
+
+    elbv2: Any
+    goes_on: bool
+    """The link is back when it is asked the next time."""
+    broken: bool = False
+
+    def modify_listener(self, **asked: Any) -> None:
+        self.elbv2.modify_listener(**asked)
+        self.broken = not self.goes_on
+        raise ReadTimeoutError(endpoint_url="https://elasticloadbalancing")
+
+    def describe_listeners(self, **asked: Any) -> Any:
+        if self.broken:
+            raise EndpointConnectionError(endpoint_url="https://elasticloadbalancing")
+        return self.elbv2.describe_listeners(**asked)
+
+
+def test_a_change_of_which_nobody_knows_whether_it_was_made_is_not_called_refused(
+    elbv2: Any, listener: Callable[..., str]
+) -> None:
+    arn = listener(old=100, new=0)
+    found = replace(ListenerWeights.find(elbv2, arn, "old", "new"), elbv2=Unsure(elbv2, goes_on=False))
+    with pytest.raises(TrafficError, match=r"10 % or still 0 %.*`ferry cutover resume`") as unsure:
+        found.set(TEN, before=HOME, fence=1)
+    assert not isinstance(unsure.value, GatewayError)  # which says that traffic is as it was
+    assert weights_of(elbv2, arn) == [90, 10]
+
+
+def test_a_change_that_was_made_counts_although_its_answer_was_lost(elbv2: Any, listener: Callable[..., str]) -> None:
+    arn = listener(old=100, new=0)
+    found = replace(ListenerWeights.find(elbv2, arn, "old", "new"), elbv2=Unsure(elbv2, goes_on=True))
+    found.set(TEN, before=HOME, fence=1)
+    assert weights_of(elbv2, arn) == [90, 10]
 
 
 def test_a_third_version_with_a_share_is_refused(elbv2: Any, listener: Callable[..., str]) -> None:

@@ -231,7 +231,7 @@ def test_routes_that_envoy_refuses_are_taken_back_and_traffic_is_as_it_was(site:
     routes = site.folder.read_routes()
     assert routes.weights["mars"] == 0
     # What Envoy refused is gone from the file, so that its next start finds what it can run.
-    site.folder.write_routes(replace(routes, weights={"local": 100, "cloud": 0}), fence=fence)
+    site.folder.change_routes(lambda there: replace(there, weights={"local": 100, "cloud": 0}), fence=fence)
     wait_until(lambda: site.desk.admin.applied_version() == site.folder.read_routes().version)
 
 

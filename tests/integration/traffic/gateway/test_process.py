@@ -82,6 +82,19 @@ def test_a_killed_envoy_serves_again_and_its_gap_and_its_lost_lines_are_told(pla
     assert sizes == sorted(sizes)
 
 
+def test_a_disk_that_takes_no_note_keeps_nobody_from_starting_envoy_again(place: Path) -> None:
+    gateway = GatewayFolder(place)
+    with supervised(place) as (_, events):
+        (gateway.state / restarts.NAME).unlink()
+        (gateway.state / restarts.NAME).mkdir()
+        os.kill(events[-1].pid, signal.SIGKILL)
+        wait_until(lambda: len(events) == 3)
+        assert request(gateway.address()[1], "POST", "/v1/completions", "{}").status == 200
+    assert [event.what for event in events] == ["serving", "died", "serving", "stopped"]
+    assert events[0].not_noted is None
+    assert {event.not_noted for event in events[1:]} == {"Is a directory"}
+
+
 def test_requests_that_were_counted_and_not_logged_are_lost_for_sure() -> None:
     died = Event(what="died", pid=1, how="signal 9", completed=120, logged=113, unasked_seconds=0.4)
     assert died.lost_lines == 7

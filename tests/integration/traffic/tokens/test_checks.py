@@ -18,6 +18,10 @@ import pytest
 import yaml
 from joserfc.jwk import ECKey, RSAKey
 
+from ferry.errors import GatewayError
+from ferry.traffic.gateway.status import status as status_of
+from ferry.traffic.tokens import envoy_filters
+from ferry.traffic.tokens import folder as folders
 from ferry.traffic.tokens.issue import revoke
 from ferry.traffic.tokens.keys import KeyRing
 from ferry.traffic.tokens.rotation import rotate
@@ -271,6 +275,15 @@ def test_of_a_thousand_fuzzed_tokens_none_gets_in(gateway: Gateway) -> None:
 # ---- whether still ----
 
 
+@pytest.mark.parametrize("name", ["\N{GRINNING FACE}", 'a "b" \\ #: {c}', "\N{LINE SEPARATOR}\N{NEXT LINE}", "\t\x7f"])
+def test_whatever_characters_a_revoked_name_has_envoy_takes_the_file(gateway: Gateway, name: str) -> None:
+    token, other = gateway.forge(sub=name), gateway.forge()
+    assert gateway.status(token) == 200
+    revoke(gateway.folder, "sub", name, now=datetime.now(UTC))
+    gateway.wait(lambda: gateway.status(token) == 403)
+    assert gateway.status(other) == 200
+
+
 def test_a_revoked_token_is_refused_and_nobody_else_is(gateway: Gateway) -> None:
     gone, stays = gateway.issue(), gateway.issue()
     revoke(gateway.folder, "jti", jti(gone), now=datetime.now(UTC))
@@ -374,6 +387,30 @@ def test_each_tenant_without_a_limit_of_its_own_has_the_default_to_itself(gatewa
 
 
 # ---- what is written down ----
+
+
+def test_a_revocation_that_envoy_does_not_take_is_an_error(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = ("--gateway", str(gateway.folder.gateway.path), "--json")
+    done = ferry("revoke", "one", *where)
+    assert (done.returncode, json.loads(done.stdout)["in_force"]) == (0, True)
+    keys = KeyRing.read(gateway.folder.keys_file)
+    monkeypatch.setattr(envoy_filters, "_claim", lambda *_: {"sourced_metadata": {"no": "field of this"}})
+    revoke(gateway.folder, "jti", "two", now=datetime.now(UTC))
+    monkeypatch.setattr(folders, "APPLY_SECONDS", 0.5)
+    with pytest.raises(GatewayError, match=r"did not take filters/revocation\.yaml within 0\.5 s, and checks"):
+        gateway.folder.in_force()
+    status = status_of(gateway.folder.gateway)
+    assert {name: each.in_step for name, each in status.filters.items()} == {
+        "authentication": True,
+        "revocation": False,
+        "rate_limit": True,
+    }
+    with pytest.raises(GatewayError, match="did not take filters/revocation"):
+        rotate(gateway.folder, now=lambda: datetime.now(UTC))
+    begun = KeyRing.read(gateway.folder.keys_file).in_state("next")
+    assert begun is not None
+    assert begun.published_at is None
+    keys.write(gateway.folder.keys_file)
 
 
 def test_the_log_says_who_and_no_log_has_a_token(gateway: Gateway, capfd: pytest.CaptureFixture[str]) -> None:

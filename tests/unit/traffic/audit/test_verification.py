@@ -174,6 +174,13 @@ def test_a_chain_of_another_gateway_cannot_be_put_in_the_place_of_one(archived: 
     assert "is the head of requests/cloud/" in fault.what
 
 
+def test_a_chain_cannot_be_given_to_a_gateway_whose_name_ends_alike(archived: World) -> None:
+    moved = {key.replace("/home/", "/athome/"): content for key, content in archived.archive.objects.items()}
+    fault = fault_of(moved)
+    assert fault is not None
+    assert f"is the head of {FIRST}" in fault.what
+
+
 def test_a_chain_that_somebody_else_signed_is_refused(world: World) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 

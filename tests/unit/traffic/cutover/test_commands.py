@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from ferry.cli import app
 from ferry.cli.cutover_progress import Progress, table
 from ferry.errors import GatewayError, InvalidField, StaleArtefact, TamperedArtefact, TrafficError
 from ferry.render.hybrid import Addresses, gateway_files
+from ferry.traffic.cutover import desk as desks
 from ferry.traffic.cutover.controller import Told
 from ferry.traffic.cutover.desk import BehindListener, Desk
-from ferry.traffic.cutover.state import Division
+from ferry.traffic.cutover.observation import GatewayLogs
+from ferry.traffic.cutover.state import Division, Holder, State
 from ferry.traffic.cutover.text import duration
 from ferry.traffic.gateway import GatewayFolder
 from stacks.settings import Settings
@@ -137,6 +140,37 @@ def test_a_dry_run_says_what_the_gate_will_ask_and_how_long_that_takes(folder: G
 def test_an_order_without_a_cutover_is_refused(folder: GatewayFolder, verb: str) -> None:
     with pytest.raises(TrafficError, match=r"no cutover is under way \(none was started\)"):
         run(folder, "cutover", verb)
+
+
+def test_an_abort_to_a_cold_engine_is_refused_and_not_left_for_the_controller_that_runs(
+    folder: GatewayFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GatewayLogs, "candidate_is_down", lambda logs: False)
+    monkeypatch.setattr(desks, "ABORT_SECONDS", 0.1)
+    folder.change_routes(lambda there: replace(there, weights={"local": 50, "cloud": 50}), fence=1)
+    half, desk = Division(candidate=50), Desk(folder)
+    state = State(
+        id="a",
+        plan=str(folder.path / "plan.yaml"),
+        policy="canary.yaml",
+        baseline="local",
+        candidate="cloud",
+        generation=1,
+        holder=Holder.this("cutover start"),
+        step=4,
+        before=half,
+        intended=half,
+        serial=5,
+        entered_at=1000.0,
+    )
+    desk.states.save(state)
+    alive = desk.alive
+    assert alive.take()
+    refused = run(folder, "cutover", "abort", "--json")
+    assert (refused.exit_code, json.loads(refused.stdout)["result"]) == (3, "refused")
+    assert desk.states.load() == state
+    assert folder.read_routes().weights["local"] == 50
+    alive.release()
 
 
 def test_the_status_says_where_traffic_is_without_a_cutover_or_an_envoy(folder: GatewayFolder) -> None:

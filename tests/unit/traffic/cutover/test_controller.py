@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -161,6 +161,23 @@ def test_what_envoy_refuses_leaves_traffic_as_it_was_and_is_tried_again_by_the_n
     assert results(site.folder)[-1] == "50 % refused"
     site.road.refuses = None
     assert site.controller().run().phase == "done"
+
+
+def test_a_change_of_which_nobody_knows_is_found_out_by_the_next(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = type(site.road).set
+
+    def unsure(road: Any, division: Division, **named: Any) -> None:
+        real(road, division, **named)
+        if division == HALF:
+            raise TrafficError("50 % or still 5 %")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(site.road), "set", unsure)
+        with pytest.raises(TrafficError, match="or still"):
+            site.controller().run()
+    assert site.controller().run().phase == "done"
+    assert site.road.seen == [SHADOW, FIVE, HALF, ALL]
+    assert changes(site.folder) == ["shadow entered", "5 % entered", "50 % entered", "100 % entered", "done"]
 
 
 def test_a_candidate_without_a_healthy_server_gets_nothing(site: Site) -> None:

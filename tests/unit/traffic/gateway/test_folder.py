@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +10,11 @@ import pytest
 import yaml
 
 from ferry.errors import GatewayError, Superseded
-from ferry.traffic.gateway import GatewayFolder, Routes
+from ferry.traffic.cutover.state import Division
+from ferry.traffic.cutover.weights import GatewayWeights
+from ferry.traffic.gateway import GatewayFolder, Routes, Stage
 from ferry.traffic.gateway.lines import LineCounter
+from ferry.traffic.lock import locked
 
 HOME = Routes(weights={"local": 100, "cloud": 0})
 AWAY = Routes(weights={"local": 0, "cloud": 100})
@@ -30,17 +35,34 @@ def test_whoever_has_taken_over_may_write(folder: GatewayFolder) -> None:
     fence = folder.take_over()
     assert fence == 1
     assert folder.read_routes() == replace(HOME, generation=1)
-    written = folder.write_routes(AWAY, fence=fence)
+    written = folder.change_routes(lambda there: AWAY, fence=fence)
     assert written == folder.read_routes() == replace(AWAY, generation=1)
 
 
 def test_whoever_was_superseded_may_not_write_any_more(folder: GatewayFolder) -> None:
     first = folder.take_over()
     second = folder.take_over()
-    folder.write_routes(AWAY, fence=second)
+    folder.change_routes(lambda there: AWAY, fence=second)
     with pytest.raises(Superseded, match="generation 2 has taken over from 1"):
-        folder.write_routes(HOME, fence=first)
+        folder.change_routes(lambda there: HOME, fence=first)
     assert folder.read_routes().weights == AWAY.weights
+
+
+def test_what_a_render_changes_right_before_a_controller_writes_is_kept(
+    folder: GatewayFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered = replace(HOME, stages=(Stage(prefix="/decode", cluster="cloud"),))
+
+    @contextmanager
+    def after_a_render(path: Path) -> Iterator[None]:
+        with locked(path):
+            folder.routes_file.write_text(rendered.dump())
+            yield
+
+    monkeypatch.setattr("ferry.traffic.gateway.folder.locked", after_a_render)
+    GatewayWeights(folder, folder.admin(), apply_seconds=0)._write(Division(candidate=25), 0)
+    monkeypatch.undo()
+    assert folder.read_routes() == replace(rendered, weights={"local": 75, "cloud": 25})
 
 
 def test_those_who_take_over_at_once_get_different_generations(folder: GatewayFolder) -> None:
@@ -55,13 +77,13 @@ def test_those_who_take_over_at_once_get_different_generations(folder: GatewayFo
 
 def test_a_cluster_that_envoy_does_not_have_is_refused_before_anything_is_written(folder: GatewayFolder) -> None:
     with pytest.raises(GatewayError, match=r"envoy\.yaml: has no cluster nowhere; it has local, cloud$"):
-        folder.write_routes(Routes(weights={"nowhere": 100}), fence=0)
+        folder.change_routes(lambda there: Routes(weights={"nowhere": 100}), fence=0)
     assert folder.read_routes() == HOME
 
 
 def test_a_reader_sees_the_old_file_or_the_new_one_and_no_rest_of_either(folder: GatewayFolder) -> None:
     before = folder.routes_file.stat().st_ino
-    folder.write_routes(AWAY, fence=0)
+    folder.change_routes(lambda there: AWAY, fence=0)
     assert folder.routes_file.stat().st_ino != before
     assert [path.name for path in folder.routes_file.parent.iterdir()] == ["routes.yaml"]
 

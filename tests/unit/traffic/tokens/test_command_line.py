@@ -92,9 +92,9 @@ def test_a_rotation_says_when_to_call_again(folder: TokenFolder) -> None:
 
 def test_new_limits_reach_the_gateway_when_they_are_published(folder: TokenFolder, tmp_path: Path) -> None:
     run(folder, "rotate-keys")
-    assert as_json(folder, "publish") == {"changed": []}
+    assert as_json(folder, "publish") == {"changed": [], "in_force": False}
     with_settings(tmp_path, limit={"requests_per_minute": 60, "burst": 5})
-    assert as_json(folder, "publish") == {"changed": ["rate_limit"]}
+    assert as_json(folder, "publish") == {"changed": ["rate_limit"], "in_force": False}
 
 
 def test_a_stage_takes_the_same_tokens(folder: TokenFolder) -> None:

@@ -200,9 +200,18 @@ def test_a_token_in_place_of_its_id_is_refused_unquoted(rotated: Call, folder: T
     rotated(0)
     token = issue(folder, tenant="acme", subject="bob", now=START).token
     for claim in ("jti", "sub", "tenant"):
-        with pytest.raises(InvalidField, match="this is a token, not its id") as refused:
-            revoke(folder, claim, token, now=START)  # type: ignore[arg-type]
-        assert token not in str(refused.value)
+        for given in (token, f"Bearer {token}", f"{token}\n", f"Bearer {token[:200]}"):
+            with pytest.raises(InvalidField, match="this is a token, not its id") as refused:
+                revoke(folder, claim, given, now=START)  # type: ignore[arg-type]
+            assert token[:100] not in str(refused.value)
+    assert not folder.revoked_file.exists()
+
+
+def test_what_no_token_can_hold_is_no_name_to_revoke(rotated: Call, folder: TokenFolder) -> None:
+    rotated(0)
+    for given in ("", "x" * 257, "\udcff"):
+        with pytest.raises(InvalidField, match="is not possible"):
+            revoke(folder, "sub", given, now=START)
 
 
 def test_a_token_names_its_id_only_if_a_key_of_this_gateway_signed_it(rotated: Call, folder: TokenFolder) -> None:
