@@ -8,9 +8,11 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ferry.errors import ProvisioningError
+from ferry.provisioning.preview import broken_in
 
 CLI = "pulumi"
 POLICIES = "policies"
@@ -22,7 +24,8 @@ class Command:
 
     def __init__(self, project: Path, stack: str, environment: Mapping[str, str] | None = None) -> None:
         self.project, self.stack = project, stack
-        self._environment = dict(os.environ if environment is None else environment)
+        # The option `--event-log`, which Pulumi's own automation uses, is there only with this variable.
+        self._environment = dict(os.environ if environment is None else environment) | {"PULUMI_DEBUG_COMMANDS": "true"}
         path = shutil.which(CLI, path=self._environment.get("PATH"))
         if path is None:
             raise ProvisioningError(f"`{CLI}` is not on PATH; `ferry doctor` says how to get it")
@@ -41,7 +44,17 @@ class Command:
     def preview(self, save_plan: Path | None) -> Mapping[str, Any]:
         """What an `up` would do, resources that stay the same included. Raises what the CLI or a policy says."""
         saved = ["--save-plan", str(save_plan)] if save_plan else []
-        return self._report("preview", "--show-sames", *saved, *self.policies)
+        with TemporaryDirectory() as folder:
+            events = Path(folder) / "events"
+            try:
+                return self._report("preview", "--show-sames", *saved, *self.policies, "--event-log", str(events))
+            except ProvisioningError as error:
+                broken = broken_in(events.read_text(encoding="utf-8")) if events.is_file() else []
+                if not broken:
+                    raise
+                raise ProvisioningError(
+                    f"stack {self.stack} breaks a policy, nothing was changed: {'; '.join(dict.fromkeys(broken))}"
+                ) from error
 
     def refreshed(self) -> Mapping[str, Any]:
         """What a `refresh` would write into the state; nothing is written."""

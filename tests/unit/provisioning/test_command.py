@@ -41,8 +41,11 @@ def test_the_policy_pack_is_used_where_the_project_has_one(stands: Stands, tmp_p
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "PulumiPolicy.yaml").write_text("runtime: python\n", encoding="utf-8")
     command.up(tmp_path / "plan.json")
-    assert asked(tmp_path) == [
-        f"preview --stack prod --json --show-sames --save-plan {tmp_path}/plan.json --non-interactive",
+    preview, up = asked(tmp_path)
+    events = preview.split()[-2]
+    assert [preview, up] == [
+        f"preview --stack prod --json --show-sames --save-plan {tmp_path}/plan.json --event-log {events} "
+        "--non-interactive",
         f"up --stack prod --yes --skip-preview --plan {tmp_path}/plan.json --policy-pack {tmp_path}/policies",
     ]
 
@@ -57,6 +60,19 @@ def test_what_the_report_calls_an_error_is_the_message(stands: Stands) -> None:
     report = {"diagnostics": [{"severity": "warning", "message": "w"}, {"severity": "error", "message": "no\n quota"}]}
     with pytest.raises(ProvisioningError, match=r"^pulumi preview: no quota$"):
         stands(json.dumps(report), status=255).preview(None)
+
+
+def test_a_broken_policy_is_the_message_of_the_preview_that_it_ends(stands: Stands, tmp_path: Path) -> None:
+    broken = {"policyName": "imdsv2-one-hop", "enforcementLevel": "mandatory", "message": "<{%fg 1%}>set\n it<{%r%}>\n"}
+    events = [{"policyEvent": broken}, {"policyEvent": broken | {"enforcementLevel": "advisory"}}, {"summaryEvent": {}}]
+    command = stands("", status=255, stderr="error: preview failed\n")
+    (tmp_path / "events").write_text("\n".join(map(json.dumps, events)), encoding="utf-8")
+    program = tmp_path / "bin" / "pulumi"
+    copies = 'for one; do log=$last; last=$one; done; cp events "$log"'  # its path is the last argument but one
+    program.write_text(program.read_text(encoding="utf-8").replace("cat answer", copies), encoding="utf-8")
+    expected = r"^stack prod breaks a policy, nothing was changed: \[imdsv2-one-hop\] set it$"
+    with pytest.raises(ProvisioningError, match=expected):
+        command.preview(None)
 
 
 def test_without_a_report_the_printed_errors_are(stands: Stands) -> None:
