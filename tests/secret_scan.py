@@ -12,9 +12,9 @@ from ferry.compliance.secrets import kinds_in
 DETECTORS = (
     *("AWSKeyDetector", "ArtifactoryDetector", "AzureStorageKeyDetector", "BasicAuthDetector", "GitHubTokenDetector"),
     *("GitLabTokenDetector", "JwtTokenDetector", "NpmDetector", "OpenAIDetector", "PrivateKeyDetector"),
-    *("PypiTokenDetector", "SlackDetector", "StripeDetector", "TwilioKeyDetector"),
+    *("PypiTokenDetector", "SlackDetector", "StripeDetector", "TwilioKeyDetector", "KeywordDetector"),
 )
-"""Those that go by a shape. Entropy alone would take every sha256 for a secret."""
+"""Those that go by a shape, or by what a value is called. Entropy alone would take every sha256 for a secret."""
 
 
 def found(files: list[Path]) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ferry.errors import ProvisioningError
-from ferry.provisioning.preview import broken_in
+from ferry.provisioning.policies import broken_in, waiting_in
 
 CLI = "pulumi"
 POLICIES = "policies"
@@ -41,20 +41,24 @@ class Command:
         """Where the state lies: the URL that the CLI is logged in to."""
         return str(json.loads(self._ask("whoami", "--verbose", "--json")).get("url", ""))
 
-    def preview(self, save_plan: Path | None) -> Mapping[str, Any]:
-        """What an `up` would do, resources that stay the same included. Raises what the CLI or a policy says."""
+    def preview(self, save_plan: Path | None) -> tuple[Mapping[str, Any], list[str]]:
+        """What an `up` would do, resources that stay the same included, and the policies that wait for the update.
+
+        Raises what the CLI says, or the policies that the stack breaks.
+        """
         saved = ["--save-plan", str(save_plan)] if save_plan else []
         with TemporaryDirectory() as folder:
-            events = Path(folder) / "events"
+            log = Path(folder) / "events"
+            log.touch()
             try:
-                return self._report("preview", "--show-sames", *saved, *self.policies, "--event-log", str(events))
+                report = self._report("preview", "--show-sames", *saved, *self.policies, "--event-log", str(log))
             except ProvisioningError as error:
-                broken = broken_in(events.read_text(encoding="utf-8")) if events.is_file() else []
-                if not broken:
-                    raise
-                raise ProvisioningError(
-                    f"stack {self.stack} breaks a policy, nothing was changed: {'; '.join(dict.fromkeys(broken))}"
-                ) from error
+                if broken := broken_in(log.read_text(encoding="utf-8")):
+                    raise ProvisioningError(
+                        f"stack {self.stack} breaks a policy, nothing was changed: {'; '.join(broken)}"
+                    ) from error
+                raise
+            return report, waiting_in(log.read_text(encoding="utf-8"))
 
     def refreshed(self) -> Mapping[str, Any]:
         """What a `refresh` would write into the state; nothing is written."""

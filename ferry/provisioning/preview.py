@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +13,6 @@ from ferry.artefacts import ResourceChange
 
 ACTIONS = ("create", "update", "delete", "replace", "import")
 """Operations that are told. `replace` comes with two more, `create-replacement` and `delete-replaced`."""
-
-COLOURS = re.compile(r"<\{%.*?%\}>")
-"""Marks of colour in the engine's messages: sdk/go/common/diag/colors/colors.go."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +55,3 @@ def changes(report: Mapping[str, Any]) -> list[ResourceChange]:
         for step in steps(report)
         if step.action in ACTIONS
     ]
-
-
-def broken(policy: str, level: str, message: str) -> list[str]:
-    """What the engine tells of one policy, on one line: none where it is advisory, or could not run in a preview."""
-    return [f"[{policy}] {' '.join(COLOURS.sub('', message).split())}"] if level == "mandatory" else []
-
-
-def broken_in(events: str) -> list[str]:
-    """The mandatory policies that a preview breaks, from the engine's log of events.
-
-    One JSON object a line: `sdk/go/common/apitype/events.go`. The report itself leaves policies out.
-    """
-    told = [json.loads(line).get("policyEvent") for line in events.splitlines()]
-    return [line for one in told if one for line in broken(one["policyName"], one["enforcementLevel"], one["message"])]

@@ -169,7 +169,7 @@ def test_the_commands_preview_keep_the_plan_and_explain_drift(session: Session, 
     assert differences(command.refreshed()) == []
     session.workspace.configure(CONFIG | {"ferry:threshold": "0.7"})
     plan = tmp_path / "plan.json"
-    assert [(one.action, one.name) for one in changes(command.preview(plan))] == [("update", "busy")]
+    assert [(one.action, one.name) for one in changes(command.preview(plan)[0])] == [("update", "busy")]
     command.up(plan)
     (alarm,) = account.client("cloudwatch").describe_alarms()["MetricAlarms"]
     assert alarm["Threshold"] == 0.7

@@ -69,7 +69,7 @@ def test_the_next_up_goes_on_after_calls_that_fail(
 ) -> None:
     drawn = random.Random(seed)
     code = drawn.choice(CODES)
-    failing = Failing(account, drawn.randint(20, 60), code)
+    failing = Failing(account, drawn.randint(40, 90), code)
     session.provider._tokens = Tokens(failing)
     ends: list[str] = []
     while len(ends) < 60:
@@ -90,7 +90,7 @@ def test_the_next_up_goes_on_after_kills(
     session.preview(CONFIG)
     drawn = random.Random(seed)
     resources = 0
-    for what in ("engine", "plugin", "engine"):
+    for what in ("engine", "plugin"):
         resources += drawn.randint(5, 30)
         engine = subprocess.Popen(
             ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", "dev"],

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ferry.artefacts import ResourceChange
-from ferry.provisioning.preview import ACTIONS, broken
+from ferry.provisioning.policies import broken
+from ferry.provisioning.preview import ACTIONS
 
 
 @dataclass

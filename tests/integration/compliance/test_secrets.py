@@ -29,7 +29,7 @@ PLANTED = {
     "Pulumi token": "pul-" + "0123456789abcdef0123456789abcdef01234567",
     "Slack token": "xoxb-" + "123456789012-123456789012-abcdefghijklmnop",
 }
-SEEN_BY_DETECT_SECRETS = {"AWS access key", "private key", "JWT", "GitHub token", "Slack token"}
+SEEN_BY_DETECT_SECRETS = {"AWS access key", "AWS secret key", "private key", "JWT", "GitHub token", "Slack token"}
 
 
 def unpacked(archives: list[Path], folder: Path) -> Iterator[Path]:
@@ -46,6 +46,15 @@ def test_a_planted_secret_is_found(tmp_path: Path, kind: str) -> None:
     seen = [name for _, name in found([file])]
     assert kind in seen
     assert bool([name for name in seen if name not in SHAPES]) is (kind in SEEN_BY_DETECT_SECRETS)
+
+
+@pytest.mark.parametrize(
+    "line", ["database_password: Tr0ub4dor-and-3", "VLLM_API_KEY=0b5c1d2e9f", "url: https://push:Tr0ub4dor@nas.site"]
+)
+def test_a_planted_password_is_found(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "stack.yaml"
+    file.write_text(line + "\n", encoding="utf-8")
+    assert len(found([file])) == 1
 
 
 def test_no_shipped_file_holds_a_secret() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,17 +63,43 @@ def test_what_the_report_calls_an_error_is_the_message(stands: Stands) -> None:
         stands(json.dumps(report), status=255).preview(None)
 
 
-def test_a_broken_policy_is_the_message_of_the_preview_that_it_ends(stands: Stands, tmp_path: Path) -> None:
-    broken = {"policyName": "imdsv2-one-hop", "enforcementLevel": "mandatory", "message": "<{%fg 1%}>set\n it<{%r%}>\n"}
-    events = [{"policyEvent": broken}, {"policyEvent": broken | {"enforcementLevel": "advisory"}}, {"summaryEvent": {}}]
-    command = stands("", status=255, stderr="error: preview failed\n")
-    (tmp_path / "events").write_text("\n".join(map(json.dumps, events)), encoding="utf-8")
-    program = tmp_path / "bin" / "pulumi"
-    copies = 'for one; do log=$last; last=$one; done; cp events "$log"'  # its path is the last argument but one
+def logging(command: Command, events: list[dict[str, Any]]) -> Command:
+    """The same, that also writes the log of events, whose path is the last argument but one."""
+    folder = command.project
+    (folder / "events").write_text("\n".join(map(json.dumps, events)), encoding="utf-8")
+    program = folder / "bin" / "pulumi"
+    copies = 'for one; do log=$last; last=$one; done; cp events "$log"; cat answer'
     program.write_text(program.read_text(encoding="utf-8").replace("cat answer", copies), encoding="utf-8")
+    return command
+
+
+def policy(name: str, level: str, message: str) -> dict[str, Any]:
+    return {
+        "policyEvent": {"policyName": name, "enforcementLevel": level, "message": f"<{{%fg 1%}}>{message}<{{%r%}}>\n"}
+    }
+
+
+WAITS = policy("no-star", "advisory", "can't run policy 'no-star' from policy pack 'ferry@v0' during preview: …")
+
+
+def test_a_broken_policy_is_the_message_of_the_preview_that_it_ends(stands: Stands) -> None:
+    broken = [policy("imdsv2-one-hop", level, "set\n it") for level in ("mandatory", "advisory", "mandatory")]
+    command = logging(stands("", status=255, stderr="error: preview failed\n"), [*broken, {"summaryEvent": {}}, WAITS])
     expected = r"^stack prod breaks a policy, nothing was changed: \[imdsv2-one-hop\] set it$"
     with pytest.raises(ProvisioningError, match=expected):
         command.preview(None)
+
+
+def test_a_preview_that_fails_for_another_reason_says_that(stands: Stands) -> None:
+    with pytest.raises(ProvisioningError, match=r"^pulumi preview: no quota$"):
+        logging(stands("", status=255, stderr="error: no quota\n"), [WAITS]).preview(None)
+
+
+def test_policies_that_wait_for_the_update_are_told_with_the_preview(stands: Stands) -> None:
+    assert logging(stands('{"steps": []}'), [WAITS, {"summaryEvent": {}}, WAITS]).preview(None) == (
+        {"steps": []},
+        ["no-star"],
+    )
 
 
 def test_without_a_report_the_printed_errors_are(stands: Stands) -> None:
