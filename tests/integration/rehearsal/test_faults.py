@@ -64,6 +64,8 @@ def test_after_errors_and_kills_nothing_is_made_twice_and_nothing_is_missing(
                     answer = stub.Create(request)
                 except grpc.RpcError as refused:
                     refusals.append(str(refused.details()))
+                    if code not in refusals[-1]:
+                        raise
                     continue
                 if drawn.random() >= KILLED:
                     return answer
@@ -74,7 +76,6 @@ def test_after_errors_and_kills_nothing_is_made_twice_and_nothing_is_missing(
         done = program.run(REPOSITORY, PROJECT, environment, config, account)
 
     assert len(refusals) == failing.refused > 10
-    assert all(code in said for said in refusals)
     assert len(killed) > 5
     assert census(account) == census(clean.account)
     assert differences(told(account, Stack(settings, done.outputs)), told(clean.account, clean.stack)) == []
