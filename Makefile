@@ -32,7 +32,7 @@ bench: $(READY)
 	@for script in bench/*.py; do $(BIN)/python $$script; done
 
 # Pushes, gateways, cutovers and the audit's chainer killed at random moments; 100,000 fuzzed tokens; the whole program
-# through failing calls. What needs versitygw or the Pulumi CLI, and finds none on PATH, skips and says so.
+# through failing calls and killed engines; each policy broken under the engine. What needs versitygw or the Pulumi CLI, and finds none on PATH, skips and says so.
 soak: $(READY)
 	FERRY_SOAK=100 $(BIN)/pytest --quiet tests/integration/models/test_repository.py -k "push_killed"
 	FERRY_SOAK=100 $(BIN)/pytest --quiet tests/integration/traffic/tokens -k "fuzzed"
@@ -40,7 +40,8 @@ soak: $(READY)
 	FERRY_SOAK=20 $(BIN)/pytest --quiet tests/integration/traffic/audit/test_archive.py -k killed
 	FERRY_SOAK=100 $(BIN)/pytest --quiet tests/integration/traffic/cutover -k "killed or nothing_reaches"
 	FERRY_SOAK=20 $(BIN)/pytest --quiet tests/integration/traffic/gateway -k "killed or minutes"
-	FERRY_SOAK=1 $(BIN)/pytest --quiet tests/e2e/test_engine.py tests/integration/rehearsal/test_both_fronts.py
+	FERRY_SOAK=1 $(BIN)/pytest --quiet tests/e2e/test_engine.py tests/e2e/test_policies.py tests/integration/rehearsal/test_both_fronts.py
+	FERRY_SOAK=5 $(BIN)/pytest --quiet tests/e2e/test_faults.py tests/integration/rehearsal/test_faults.py
 
 # The lock holds hashes for every platform and no index address. Needs uv (https://docs.astral.sh/uv).
 lock:

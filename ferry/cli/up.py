@@ -44,11 +44,11 @@ def up(
     with TemporaryDirectory() if not save_plan else nullcontext(".") as folder:
         saved = plan or save_plan or Path(folder) / "plan.json"
         with working("previewing", quiet=as_json):
-            report = command.preview(None if plan else saved.absolute())
+            report, waiting = command.preview(None if plan else saved.absolute())
         changes = preview.changes(report)
         bills = price.difference(preview.steps(report), region)
-        checked = bool(command.policies)
-        show(document(stack, changes, bills, checked), describe(stack, changes, bills, checked), as_json)
+        asked = waiting if command.policies else None
+        show(document(stack, changes, bills, asked), describe(stack, changes, bills, asked), as_json)
         if save_plan:
             note(f"wrote {save_plan}; `ferry up {stack} --plan {save_plan}` does it", as_json)
             return

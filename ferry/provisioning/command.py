@@ -8,9 +8,11 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ferry.errors import ProvisioningError
+from ferry.provisioning.policies import broken_in, waiting_in
 
 CLI = "pulumi"
 POLICIES = "policies"
@@ -22,7 +24,8 @@ class Command:
 
     def __init__(self, project: Path, stack: str, environment: Mapping[str, str] | None = None) -> None:
         self.project, self.stack = project, stack
-        self._environment = dict(os.environ if environment is None else environment)
+        # The option `--event-log`, which Pulumi's own automation uses, is there only with this variable.
+        self._environment = dict(os.environ if environment is None else environment) | {"PULUMI_DEBUG_COMMANDS": "true"}
         path = shutil.which(CLI, path=self._environment.get("PATH"))
         if path is None:
             raise ProvisioningError(f"`{CLI}` is not on PATH; `ferry doctor` says how to get it")
@@ -38,10 +41,24 @@ class Command:
         """Where the state lies: the URL that the CLI is logged in to."""
         return str(json.loads(self._ask("whoami", "--verbose", "--json")).get("url", ""))
 
-    def preview(self, save_plan: Path | None) -> Mapping[str, Any]:
-        """What an `up` would do, resources that stay the same included. Raises what the CLI or a policy says."""
+    def preview(self, save_plan: Path | None) -> tuple[Mapping[str, Any], list[str]]:
+        """What an `up` would do, resources that stay the same included, and the policies that wait for the update.
+
+        Raises what the CLI says, or the policies that the stack breaks.
+        """
         saved = ["--save-plan", str(save_plan)] if save_plan else []
-        return self._report("preview", "--show-sames", *saved, *self.policies)
+        with TemporaryDirectory() as folder:
+            log = Path(folder) / "events"
+            log.touch()
+            try:
+                report = self._report("preview", "--show-sames", *saved, *self.policies, "--event-log", str(log))
+            except ProvisioningError as error:
+                if broken := broken_in(log.read_text(encoding="utf-8")):
+                    raise ProvisioningError(
+                        f"stack {self.stack} breaks a policy, nothing was changed: {'; '.join(broken)}"
+                    ) from error
+                raise
+            return report, waiting_in(log.read_text(encoding="utf-8"))
 
     def refreshed(self) -> Mapping[str, Any]:
         """What a `refresh` would write into the state; nothing is written."""

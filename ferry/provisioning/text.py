@@ -29,22 +29,23 @@ def changed(changes: list[ResourceChange]) -> RenderableType:
     return Group(table, Text(", ".join(f"{count} to {action}" for action, count in sorted(counts.items()))))
 
 
-def describe(stack: str, changes: list[ResourceChange], bills: Bills, checked: bool) -> RenderableType:
-    """What `ferry up` says before it asks."""
+def describe(stack: str, changes: list[ResourceChange], bills: Bills, waiting: list[str] | None) -> RenderableType:
+    """What `ferry up` says before it asks. `waiting` for the update are these policies; None: there is no pack."""
     return Group(
         Text(stack, style="bold"),
         changed(changes),
-        Text("policies: checked" if checked else "policies: no policy pack in policies/, nothing was checked"),
+        _policies(waiting),
         *_cost(*bills),
     )
 
 
-def document(stack: str, changes: list[ResourceChange], bills: Bills, checked: bool) -> dict[str, Any]:
+def document(stack: str, changes: list[ResourceChange], bills: Bills, waiting: list[str] | None) -> dict[str, Any]:
     """The same as `--json`."""
     return {
         "stack": stack,
         "changes": [one.model_dump() for one in changes],
-        "policies_checked": checked,
+        "policies_checked": waiting is not None,
+        "policies_waiting": waiting or [],
         "per_month": [
             {
                 "least": str(one.least),
@@ -55,6 +56,17 @@ def document(stack: str, changes: list[ResourceChange], bills: Bills, checked: b
             for one in bills
         ],
     }
+
+
+def _policies(waiting: list[str] | None) -> Text:
+    if waiting is None:
+        return Text("policies: no policy pack in policies/, nothing was checked")
+    if not waiting:
+        return Text("policies: checked")
+    return Text(
+        f"policies: checked; of {len(waiting)} some is asked in the update only, when AWS has told the values: "
+        f"{', '.join(waiting)}; `ferry rehearse` asks them now"
+    )
 
 
 def _cost(before: Bill, after: Bill) -> list[Text]:

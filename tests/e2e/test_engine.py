@@ -1,6 +1,6 @@
 """Under the real engine, with the Pulumi CLI: what is planned, what is done, and what it refuses.
 
-FERRY_SOAK=1 adds the whole program: both fronts' accounts side by side for all four stacks, and faults on the way.
+FERRY_SOAK=1 compares both fronts' accounts for all four stacks.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def test_the_commands_preview_keep_the_plan_and_explain_drift(session: Session, 
     assert differences(command.refreshed()) == []
     session.workspace.configure(CONFIG | {"ferry:threshold": "0.7"})
     plan = tmp_path / "plan.json"
-    assert [(one.action, one.name) for one in changes(command.preview(plan))] == [("update", "busy")]
+    assert [(one.action, one.name) for one in changes(command.preview(plan)[0])] == [("update", "busy")]
     command.up(plan)
     (alarm,) = account.client("cloudwatch").describe_alarms()["MetricAlarms"]
     assert alarm["Threshold"] == 0.7
@@ -215,37 +215,3 @@ def test_both_fronts_leave_the_same_account(rehearsed: Callable[[str], Any], tmp
         by_the_engine = told(account, Stack(settings, served.rehearsal.outputs))
     assert len(by_the_engine) > 50
     assert differing(by_the_engine, told(in_process.account, in_process.stack)) == []
-
-
-@pytest.mark.skipif(not SOAK, reason="FERRY_SOAK=1 runs the whole program against an account that fails")
-@pytest.mark.parametrize(("every", "code"), [(7, "ThrottlingException"), (23, "InternalError")])
-def test_the_whole_program_comes_through_an_account_that_fails(
-    account: Any, tmp_path: Path, every: int, code: str
-) -> None:
-    from ferry.rehearsal import checks, seeds
-    from ferry.rehearsal.engine.tokens import Tokens
-    from ferry.render.stack_file import StackFile
-    from tests.unit.rehearsal.engine.test_faults import Failing
-
-    import_all(ferry.rehearsal.handlers)
-    import_all(checks)
-    config = StackFile.read(REPOSITORY / "stacks" / "Pulumi.dev.yaml").config
-    settings = Settings.from_config(config)
-    seeds.seed(account, settings)
-    opened = Session(tmp_path / "run", REPOSITORY, "dev", account)
-    opened.provider._tokens = Tokens(Failing(account, every, code))
-    runs, said = 0, []
-    while runs < 60:
-        runs += 1
-        try:
-            opened.up(config)
-            break
-        except RehearsalError as error:
-            said.append(str(error))
-    assert runs > 1
-    assert all(code in text for text in said)
-    assert acted(opened.up(config)) == []
-    assert [one for one in checks.run(account, Stack(settings, opened.outputs())) if not one.passed] == []
-    assert len(account.client("s3").list_buckets()["Buckets"]) == opened.resources()["aws:s3/bucket:Bucket"]
-    assert len(account.client("sns").list_topics()["Topics"]) == opened.resources()["aws:sns/topic:Topic"]
-    opened.close()

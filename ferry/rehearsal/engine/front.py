@@ -19,9 +19,12 @@ PROBE = "ferry-rehearsal-probe"
 
 
 def run(session: Session, config: Mapping[str, Any]) -> tuple[Run, list[Check]]:
-    """Make the stack, and ask what a second `up` would do."""
-    session.up(config)
-    return _told(session), [_nothing("a second up changes nothing", session.preview(config).changes)]
+    """Preview the stack, make it, and ask what a second `up` would do.
+
+    Raises PolicyBroken before anything is made where the policy pack refuses what the preview knows.
+    """
+    checks = _applied(session, config, session.preview(config).changes)
+    return _told(session), checks
 
 
 def change(
@@ -33,7 +36,7 @@ def change(
     """
     before = {name: _contents(account, bucket) for name, bucket in _lasting(session).items()}
     planned = session.preview(config).changes
-    applied = session.up(config).changes
+    of_engine = _applied(session, config, planned)
     after = _lasting(session)
     checks = [
         Check(
@@ -46,10 +49,7 @@ def change(
         for name, expected in before.items()
         for found in [_contents(account, after[name], probe=False) if name in after else {"bucket": "none"}]
     ]
-    differing = [one for one in applied if _identity(one) not in set(map(_identity, planned))]
-    checks.append(_nothing("what was applied is what was planned", differing))
-    checks.append(_nothing("a second up changes nothing", session.preview(config).changes))
-    return _told(session), checks, planned
+    return _told(session), checks + of_engine, planned
 
 
 def _told(session: Session) -> Run:
@@ -60,6 +60,30 @@ def _told(session: Session) -> Run:
         session.resources(),
         provider.properties,
         sorted(listed, key=lambda one: (one.resource, one.property)),
+    )
+
+
+def _applied(session: Session, config: Mapping[str, Any], planned: list[ResourceChange]) -> list[Check]:
+    """Do what was planned, and ask what a second `up` would do."""
+    done = session.up(config)
+    expected = set(map(_identity, planned))
+    differing = [one for one in done.changes if _identity(one) not in expected]
+    return [
+        *([_asked(done.packs)] if session.workspace.policy_packs else []),
+        _nothing("what was applied is what was planned", differing),
+        _nothing("a second up changes nothing", session.preview(config).changes),
+    ]
+
+
+def _asked(packs: Mapping[str, str]) -> Check:
+    """By the engine's own summary of the update."""
+    found = ", ".join(f"{name} {version}" for name, version in packs.items())
+    return Check(
+        name="the engine asked the policy pack",
+        passed=bool(packs),
+        resource="the stack",
+        expected="a pack of the project",
+        found=found or "none",
     )
 
 

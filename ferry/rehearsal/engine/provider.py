@@ -130,9 +130,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             inputs = self._handed_out(token, name, given, known)
             created = HANDLERS[token](self._tokens.account_for(request.urn), inputs)
             self._note(request.urn, inputs)
-        return provider_pb2.CreateResponse(
-            id=created.id, properties=values.to_struct(given | {"region": self._region(given)} | dict(created.outputs))
-        )
+        outputs = self._kept_beside(created.id, given) | dict(created.outputs)
+        return provider_pb2.CreateResponse(id=created.id, properties=values.to_struct(given | outputs))
 
     def Read(self, request: Any, context: Any) -> Any:
         self._tokens.written_down(request.urn)
@@ -154,7 +153,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.ReadResponse(
             id=request.id,
             properties=values.to_struct(
-                outputs | {"region": self._region(inputs)} | drift.adopted(outputs, found) | inputs
+                outputs | self._kept_beside(request.id, inputs) | drift.adopted(outputs, found) | inputs
             ),
             inputs=values.to_struct(inputs),
         )
@@ -231,8 +230,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if self._progress:
             self._progress(count, f"{inputs.type} {inputs.name}")
 
-    def _region(self, given: Mapping[str, Any]) -> str:
-        return str(given.get("region") or self.account.region)
+    def _kept_beside(self, id_: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What the official plugin keeps among the outputs, too; policies know a resource by its id there."""
+        return {"id": id_, "region": str(given.get("region") or self.account.region)}
 
     def _not_cancelled(self) -> None:
         if self._cancelled:

@@ -12,7 +12,7 @@ from typing import Any
 from pulumi import automation
 from pulumi.automation.errors import CommandError
 
-from ferry.errors import RehearsalError
+from ferry.errors import PolicyBroken, RehearsalError
 from ferry.rehearsal.engine import plugin
 from ferry.rehearsal.engine.provider import Progress, Provider, serve
 from ferry.rehearsal.engine.steps import Steps
@@ -52,12 +52,12 @@ class Session:
         return f"{version} with the official AWS plugin {plugin.sdk_version()}" if self._official else version
 
     def up(self, config: Mapping[str, Any]) -> Steps:
-        """Make the account what the program says."""
-        return self._run(lambda stack, **how: stack.up(**how), config)
+        """Make the account what the program says. Raises PolicyBroken where the policy pack refuses a resource."""
+        return self._run(lambda stack, **how: stack.up(policy_packs=self.workspace.policy_packs, **how), config)
 
     def preview(self, config: Mapping[str, Any]) -> Steps:
-        """What `up` would do."""
-        return self._run(lambda stack, **how: stack.preview(**how), config)
+        """What `up` would do. Raises PolicyBroken where the policy pack refuses what is known of the stack yet."""
+        return self._run(lambda stack, **how: stack.preview(policy_packs=self.workspace.policy_packs, **how), config)
 
     def refresh(self) -> Steps:
         """Read the account into the state."""
@@ -105,6 +105,8 @@ def _said_by_the_engine(steps: Steps) -> Iterator[None]:
     try:
         yield
     except CommandError as error:
+        if steps.broken:
+            raise PolicyBroken(f"the engine refuses the stack: {'; '.join(dict.fromkeys(steps.broken))}") from error
         lines = [line for line in str(error).splitlines() if "error:" in line]
         said = steps.errors or [line.partition("error:")[2].strip() for line in lines] or [str(error).strip()[-300:]]
         raise RehearsalError("; ".join(dict.fromkeys(said))) from error

@@ -17,8 +17,10 @@ from typing import Any
 import yaml
 
 from ferry.rehearsal.engine import plugin
+from ferry.rehearsal.policies import PACK
 
 STACKS = "stacks"
+PACK_FILE = "PulumiPolicy.yaml"
 
 
 class Workspace:
@@ -31,10 +33,11 @@ class Workspace:
         self.state = folder / "state"
         for made in (self.work_dir / STACKS, self.state, folder / "home"):
             made.mkdir(parents=True, exist_ok=True)
-        _link(project, self.work_dir, but={"Pulumi.yaml", STACKS})
+        _link(project, self.work_dir, but={"Pulumi.yaml", STACKS, PACK})
         if (project / STACKS).is_dir():
             _link(project / STACKS, self.work_dir / STACKS, but={stack_file(stack)})
         (self.work_dir / "Pulumi.yaml").write_text(json.dumps(_project(project)), encoding="utf-8")
+        self.policy_packs = _policy_packs(project / PACK, self.work_dir / PACK)
         self.variables = {
             "PULUMI_BACKEND_URL": f"file://{self.state}",
             "PULUMI_CONFIG_PASSPHRASE": secrets.token_hex(16),  # of a state that ends with the rehearsal
@@ -64,12 +67,24 @@ def _project(project: Path) -> dict[str, Any]:
     """The project's own settings, with this interpreter's packages for the program."""
     path = project / "Pulumi.yaml"
     settings: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {"name": "ferry"}
+    return {**settings, "stackConfigDir": STACKS, "runtime": _runtime()}
+
+
+def _policy_packs(source: Path, folder: Path) -> list[str]:
+    """The project's policy pack with this interpreter's packages, as an option of the CLI; none where it has none."""
+    if not (source / PACK_FILE).is_file():
+        return []
+    folder.mkdir(exist_ok=True)
+    _link(source, folder, but={PACK_FILE})
+    settings = yaml.safe_load((source / PACK_FILE).read_text(encoding="utf-8"))
+    (folder / PACK_FILE).write_text(json.dumps({**settings, "runtime": _runtime()}), encoding="utf-8")
+    return [str(folder)]
+
+
+def _runtime() -> dict[str, Any]:
+    """The interpreter that runs now: the one that a project names, relative to itself, is not beside the workspace."""
     own = {"virtualenv": sys.prefix} if sys.prefix != sys.base_prefix else {}
-    return {
-        **settings,
-        "stackConfigDir": STACKS,
-        "runtime": {"name": "python", "options": {"toolchain": "pip", **own}},
-    }
+    return {"name": "python", "options": {"toolchain": "pip", **own}}
 
 
 def _link(source: Path, folder: Path, but: set[str]) -> None:

@@ -8,22 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from detect_secrets import SecretsCollection
-from detect_secrets.settings import transient_settings
 
 from ferry import ledger
-from ferry.compliance.secrets import SHAPES, kinds_in
+from ferry.compliance.secrets import SHAPES, decoded
 from ferry.render import render
 from tests.plans import empty_project, write_plan
+from tests.secret_scan import files_in, found
 
 ROOT = Path(__file__).resolve().parents[3]
-
-DETECTORS = (
-    *("AWSKeyDetector", "ArtifactoryDetector", "AzureStorageKeyDetector", "BasicAuthDetector", "GitHubTokenDetector"),
-    *("GitLabTokenDetector", "JwtTokenDetector", "NpmDetector", "OpenAIDetector", "PrivateKeyDetector"),
-    *("PypiTokenDetector", "SlackDetector", "StripeDetector", "TwilioKeyDetector"),
-)
-"""Those that go by a shape. Entropy alone would take every sha256 for a secret."""
 
 # Put together here, so that this file holds none of them.
 PLANTED = {
@@ -37,23 +29,7 @@ PLANTED = {
     "Pulumi token": "pul-" + "0123456789abcdef0123456789abcdef01234567",
     "Slack token": "xoxb-" + "123456789012-123456789012-abcdefghijklmnop",
 }
-SEEN_BY_DETECT_SECRETS = {"AWS access key", "private key", "JWT", "GitHub token", "Slack token"}
-
-
-def found(files: list[Path]) -> list[tuple[str, str]]:
-    """File name and kind of every secret that either of the two sees."""
-    collection = SecretsCollection()
-    with transient_settings({"plugins_used": [{"name": name} for name in DETECTORS]}):
-        for file in files:
-            collection.scan_file(str(file))
-    ours = [
-        (file.name, kind) for file in files for kind in kinds_in(file.read_text(encoding="utf-8", errors="replace"))
-    ]
-    return ours + [(Path(name).name, secret.type) for name, secret in collection]
-
-
-def files_in(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
+SEEN_BY_DETECT_SECRETS = {"AWS access key", "AWS secret key", "private key", "JWT", "GitHub token", "Slack token"}
 
 
 def unpacked(archives: list[Path], folder: Path) -> Iterator[Path]:
@@ -70,6 +46,15 @@ def test_a_planted_secret_is_found(tmp_path: Path, kind: str) -> None:
     seen = [name for _, name in found([file])]
     assert kind in seen
     assert bool([name for name in seen if name not in SHAPES]) is (kind in SEEN_BY_DETECT_SECRETS)
+
+
+@pytest.mark.parametrize(
+    "line", ["database_password: Tr0ub4dor-and-3", "VLLM_API_KEY=0b5c1d2e9f", "url: https://push:Tr0ub4dor@nas.site"]
+)
+def test_a_planted_password_is_found(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "stack.yaml"
+    file.write_text(line + "\n", encoding="utf-8")
+    assert len(found([file])) == 1
 
 
 def test_no_shipped_file_holds_a_secret() -> None:
@@ -105,6 +90,29 @@ def test_no_artefact_and_no_user_data_of_a_rehearsal_holds_a_secret(
 ) -> None:
     stack = rehearsed("prod-cn")
     stack.served.rehearsal.write(tmp_path / "rehearsal.yaml")
-    assert found([tmp_path / "rehearsal.yaml"]) == []
+    booted = user_data(stack.account)
+    for number, text in enumerate(booted):
+        (tmp_path / f"user-data-{number}").write_text(text, encoding="utf-8")
+    assert ["#cloud-config" in text for text in booted] == [True]
+    assert found(files_in(tmp_path)) == []
     policy = {one.rule: one.seen for one in stack.served.rehearsal.policies}["no-secret-in-user-data"]
     assert [one.value for one in policy] == ["no secret found"]
+
+
+def test_nobody_in_a_rehearsed_account_has_a_key_or_a_password(rehearsed: Callable[[str], Any]) -> None:
+    account = rehearsed("prod-cn").account
+    assert account.client("iam").list_users()["Users"] == []
+    assert account.client("ec2").describe_key_pairs()["KeyPairs"] == []
+    assert account.client("secretsmanager").list_secrets()["SecretList"] == []
+
+
+def user_data(account: Any) -> list[str]:
+    """What the machines of an account are booted with, unpacked."""
+    ec2 = account.client("ec2")
+    templates = [one["LaunchTemplateId"] for one in ec2.describe_launch_templates()["LaunchTemplates"]]
+    versions = [
+        version["LaunchTemplateData"]
+        for template in templates
+        for version in ec2.describe_launch_template_versions(LaunchTemplateId=template)["LaunchTemplateVersions"]
+    ]
+    return [decoded(one["UserData"]) for one in versions if "UserData" in one]

@@ -54,8 +54,8 @@ def tiny_project() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def full_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Stack]]:
-    """The production stack with what a stack may leave out, rehearsed once: site identity, DataSync, gateway."""
+def full_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The production stack as `site`, with what a stack may leave out: site identity, DataSync, gateway."""
     project = tmp_path_factory.mktemp("site")
     (project / "stacks").mkdir()
     for name in ("__main__.py", "components", "ferry", "policies", "templates"):
@@ -88,8 +88,15 @@ def full_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serve
     stack["config"]["ferry:model_repository"]["governance_lock_days"] = 30
     file = project / "stacks" / "Pulumi.site.yaml"
     file.write_text(yaml.safe_dump(stack), encoding="utf-8")
-    with serve_stack("site", project, artefact_folder=project) as running:
-        yield running, Stack(Settings.load(file), running.rehearsal.outputs)
+    return project
+
+
+@pytest.fixture(scope="session")
+def full_stack(full_project: Path) -> Iterator[tuple[Served, Stack]]:
+    """It, rehearsed once."""
+    with serve_stack("site", full_project, artefact_folder=full_project) as running:
+        settings = Settings.load(full_project / "stacks" / "Pulumi.site.yaml")
+        yield running, Stack(settings, running.rehearsal.outputs)
 
 
 @pytest.fixture

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from ferry.cli import app
 from ferry.errors import ProvisioningError
+from ferry.provisioning.price import Bill
+from ferry.provisioning.text import describe
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 LB = "aws:lb/loadBalancer:LoadBalancer"
@@ -60,11 +64,24 @@ def test_what_was_previewed_is_done_once_it_is_agreed_to(ferry: Ferry, tmp_path:
     done = ferry("up", "prod", answer="y\n", preview=[CREATED])
     assert done.exit_code == 0
     assert "1 to create" in done.output
-    assert "policies: checked" in done.output
+    assert "policies: checked\n" in done.output
     assert "at its smallest size: 0 → 16 USD (+16)" in done.output.replace("\n", " ")
     assert asked(tmp_path) == ["whoami", "preview", "up"]
     (line,) = (tmp_path / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
     assert (json.loads(line)["verb"], json.loads(line)["result"]) == ("up", "done")
+
+
+def test_policies_that_wait_for_the_update_are_not_told_as_checked() -> None:
+    def said(waiting: list[str] | None) -> str:
+        console = Console(width=300, file=StringIO())
+        console.print(describe("prod", [], (Bill(), Bill()), waiting))
+        return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+    assert (
+        "policies: checked; of 2 some is asked in the update only, when AWS has told the values: no-star-rights, "
+        "trail-watched; `ferry rehearse` asks them now\n"
+    ) in said(["no-star-rights", "trail-watched"])
+    assert "nothing was checked" in said(None)
 
 
 def test_no_is_an_answer_and_changes_nothing(ferry: Ferry, tmp_path: Path) -> None:

@@ -1,25 +1,22 @@
 """Provisioning that is interrupted: an error at every n-th call, throttling, an engine that is killed.
 
 A small engine of the tests' own stands for Pulumi's: it creates what its state does not hold, in order, and stops at
-the first error. FERRY_SOAK=n does the same with the whole program and the real one: tests/e2e/test_engine.py.
+the first error. The whole program: tests/integration/rehearsal/test_faults.py, and under the real engine
+tests/e2e/test_faults.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 import pytest
-from botocore.exceptions import ClientError
-from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
+from pulumi.runtime.proto import provider_pb2
 
-import ferry.rehearsal.handlers
 from ferry.rehearsal.engine import values
-from ferry.rehearsal.engine.provider import Provider, serve
-from ferry.rehearsal.snapshot import READS
-from tests.conftest import import_all
+from tests.faults import Failing
+from tests.fronts import provider_of
 
 VPC, SUBNET = "aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet"
 GROUP, INGRESS = "aws:ec2/securityGroup:SecurityGroup", "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
@@ -68,49 +65,6 @@ STACK: list[tuple[str, str, Callable[[dict[str, str]], dict[str, Any]]]] = [
         },
     ),
 ]
-
-
-class Failing:
-    """An account of which every n-th call that changes something is refused before AWS does it."""
-
-    def __init__(self, account: Any, every: int, code: str) -> None:
-        self.region, self.partition, self.account_id = account.region, account.partition, account.account_id
-        self._account, self._every, self._code = account, every, code
-        self.calls = self.refused = 0
-
-    def client(self, service: str, region: str | None = None) -> Any:
-        return _FailingClient(self, self._account.client(service, region))
-
-    def count(self) -> None:
-        self.calls += 1
-        if self._every and self.calls % self._every == 0:
-            self.refused += 1
-            raise ClientError({"Error": {"Code": self._code, "Message": "not now"}}, "AnyCall")
-
-
-class _FailingClient:
-    def __init__(self, account: Failing, client: Any) -> None:
-        self._account, self._client = account, client
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._client, name)
-        if name.startswith(READS):
-            return method
-
-        def call(**arguments: Any) -> Any:
-            self._account.count()
-            return method(**arguments)
-
-        return call
-
-
-@contextmanager
-def provider_of(account: Any) -> Iterator[Any]:
-    import_all(ferry.rehearsal.handlers)
-    server, port = serve(Provider(account, "7.0.0"))
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield provider_pb2_grpc.ResourceProviderStub(channel)
-    server.stop(None).wait()
 
 
 def up(stub: Any, state: dict[str, str], killed_after: str = "") -> bool:
@@ -187,7 +141,7 @@ def test_after_an_error_at_every_nth_call_the_next_run_goes_on_and_nothing_is_ma
 ) -> None:
     failing = Failing(account, every, code)
     state: dict[str, str] = {}
-    with provider_of(failing) as stub:
+    with provider_of(failing) as (_, stub):
         runs = 1
         while not up(stub, state):
             runs += 1
@@ -198,7 +152,7 @@ def test_after_an_error_at_every_nth_call_the_next_run_goes_on_and_nothing_is_ma
 
 def test_an_engine_that_is_killed_before_it_knows_the_id_finds_what_it_made(account: Any) -> None:
     state: dict[str, str] = {}
-    with provider_of(account) as stub:
+    with provider_of(account) as (_, stub):
         for _, name, _ in STACK:
             assert not up(stub, state, killed_after=name)
             assert name not in state

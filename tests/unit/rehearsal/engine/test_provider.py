@@ -175,7 +175,7 @@ def test_a_resource_that_is_there_can_be_imported_by_its_id(engine: Any, account
     id_, inputs, outputs = engine.read(BUCKET, "old-models", {}, {})
     assert id_ == "old-models"
     assert inputs == {"bucket": "old-models", "tags": {"owner": "site"}, "objectLockEnabled": False}
-    assert outputs == inputs | {"region": "us-east-1"}
+    assert outputs == inputs | {"id": "old-models", "region": "us-east-1"}
 
 
 def test_a_bucket_with_contents_is_deleted_only_where_that_was_asked_for(

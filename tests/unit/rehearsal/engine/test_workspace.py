@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pulumi_aws as aws
@@ -38,6 +39,24 @@ def test_the_program_is_linked_and_the_stack_file_is_a_copy(tmp_path: Path) -> N
     }
     assert yaml.safe_load((source / "stacks" / "Pulumi.qa.yaml").read_text()) == {"config": {"ferry:a": "mine"}}
     assert json.loads((made.work_dir / "Pulumi.yaml").read_text())["stackConfigDir"] == "stacks"
+
+
+def test_the_policy_pack_runs_in_this_interpreter_and_the_projects_own_is_left_alone(tmp_path: Path) -> None:
+    source = project(tmp_path / "ours")
+    assert Workspace(tmp_path / "without", source, "qa", 4711).policy_packs == []
+    (source / "policies").mkdir()
+    (source / "policies" / "__main__.py").write_text("", encoding="utf-8")
+    given = "runtime: {name: python, options: {virtualenv: ../.venv}}\nversion: 0.1.0\n"
+    (source / "policies" / "PulumiPolicy.yaml").write_text(given, encoding="utf-8")
+    made = Workspace(tmp_path / "run", source, "qa", 4711)
+    (folder,) = made.policy_packs
+    pack = json.loads((Path(folder) / "PulumiPolicy.yaml").read_text(encoding="utf-8"))
+    assert pack == {
+        "runtime": {"name": "python", "options": {"toolchain": "pip", "virtualenv": sys.prefix}},
+        "version": "0.1.0",
+    }
+    assert (Path(folder) / "__main__.py").resolve() == source / "policies" / "__main__.py"
+    assert (source / "policies" / "PulumiPolicy.yaml").read_text(encoding="utf-8") == given
 
 
 def test_what_the_cli_keeps_beside_the_configuration_stays_when_that_changes(tmp_path: Path) -> None:
