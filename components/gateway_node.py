@@ -59,6 +59,7 @@ class GatewayNode(pulumi.ComponentResource):
         self.security_group_id = self._make_security_group()
         template = node.launch_template(
             self._owner,
+            region=args.identity.region,
             ami_parameter=args.tier.ami_parameter,
             instance_type=args.tier.instance_type,
             profile=profile,

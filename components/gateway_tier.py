@@ -205,7 +205,9 @@ class GatewayTier(pulumi.ComponentResource):
             port=443,
             protocol="TLS",
             ssl_policy=SSL_POLICY,
-            certificate_arn=issued_certificate(args.tier.domain_name or args.gateway.domain_name, self),
+            certificate_arn=issued_certificate(
+                args.tier.domain_name or args.gateway.domain_name, args.identity.region, self
+            ),
             alpn_policy="HTTP2Preferred",  # Envoy tells HTTP/2 from HTTP/1.1 by its first bytes
             default_actions=[{"type": "forward", "target_group_arn": target_group.arn}],
             tags=self._tags("tls"),

@@ -91,7 +91,7 @@ class InferenceFleet(pulumi.ComponentResource):
                 group_name=group.name,
                 engine=args.version.engine,
                 scaling=self._fleet.scaling,
-                silent_after_seconds=self._fleet.boot_timeout_seconds if never_empty(self._fleet) else None,
+                silent_after_seconds=self._fleet.boot_timeout_seconds if self._fleet.never_empty else None,
                 alarm_topic_arn=args.alarm_topic_arn,
                 tags=args.tags,
             ),
@@ -236,7 +236,9 @@ class InferenceFleet(pulumi.ComponentResource):
         ids = []
         for index, count in enumerate(shares(self._fleet.capacity_reservation_count, self._args.subnet_count)):
             zone = aws.ec2.get_subnet_output(
-                id=pulumi.Output.from_input(self._args.subnet_ids)[index], opts=pulumi.InvokeOutputOptions(parent=self)
+                id=pulumi.Output.from_input(self._args.subnet_ids)[index],
+                region=self._args.identity.region,
+                opts=pulumi.InvokeOutputOptions(parent=self),
             ).availability_zone
             reservation = aws.ec2.CapacityReservation(
                 f"{self._name}-reserved-{index}",
@@ -260,11 +262,6 @@ class InferenceFleet(pulumi.ComponentResource):
 def is_mixed(fleet: FleetSettings) -> bool:
     """Whether the group needs a mixed-instances policy: several types, or any spot."""
     return len(fleet.instance_types) > 1 or fleet.spot_percentage > 0
-
-
-def never_empty(fleet: FleetSettings) -> bool:
-    """Whether the group always has a node, at every hour of its schedules."""
-    return fleet.min_size > 0 and all(schedule.min_size > 0 for schedule in fleet.schedules)
 
 
 def shares(total: int, parts: int) -> list[int]:

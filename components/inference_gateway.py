@@ -26,6 +26,8 @@ CERTIFICATE_KEY_TYPES = ("RSA_2048", "RSA_3072", "RSA_4096", "EC_prime256v1", "E
 class InferenceGatewayArgs:
     """Arguments of `InferenceGateway`."""
 
+    region: str
+    """Where the certificate is looked up."""
     gateway: GatewaySettings
     versions: Sequence[ModelVersion]
     """Each gets a target group; their weights share the traffic out."""
@@ -49,6 +51,8 @@ class InferenceGateway(pulumi.ComponentResource):
     load_balancer_arn_suffix: pulumi.Output[str]
     """`app/<name>/<id>`, the value of CloudWatch's dimension `LoadBalancer`."""
     dns_name: pulumi.Output[str]
+    zone_id: pulumi.Output[str]
+    """Route 53's zone of `dns_name`, for aliases."""
     security_group_id: pulumi.Output[str]
     """Of the load balancer; each fleet adds the way out to its own nodes."""
     listener_arn: pulumi.Output[str]
@@ -68,7 +72,7 @@ class InferenceGateway(pulumi.ComponentResource):
 
         self.load_balancer_arn = load_balancer.arn
         self.load_balancer_arn_suffix = load_balancer.arn_suffix
-        self.dns_name = load_balancer.dns_name
+        self.dns_name, self.zone_id = load_balancer.dns_name, load_balancer.zone_id
         self.listener_arn = listener.arn
         self.target_group_arns = {version: group.arn for version, group in target_groups.items()}
         self.target_group_arn_suffixes = {version: group.arn_suffix for version, group in target_groups.items()}
@@ -77,6 +81,7 @@ class InferenceGateway(pulumi.ComponentResource):
                 "load_balancer_arn": self.load_balancer_arn,
                 "load_balancer_arn_suffix": self.load_balancer_arn_suffix,
                 "dns_name": self.dns_name,
+                "zone_id": self.zone_id,
                 "security_group_id": self.security_group_id,
                 "listener_arn": self.listener_arn,
                 "target_group_arns": self.target_group_arns,
@@ -159,7 +164,7 @@ class InferenceGateway(pulumi.ComponentResource):
             port=443,
             protocol="HTTPS",
             ssl_policy=SSL_POLICY,
-            certificate_arn=issued_certificate(gateway.domain_name, self),
+            certificate_arn=issued_certificate(gateway.domain_name, self._args.region, self),
             default_actions=[
                 *first,
                 {
@@ -198,10 +203,11 @@ class InferenceGateway(pulumi.ComponentResource):
         return {**self._args.tags, "Name": f"{self._name}-{what}"}
 
 
-def issued_certificate(domain_name: str, parent: pulumi.Resource) -> pulumi.Output[str]:
-    """ARN of the newest certificate of ACM for a domain; the program fails where none is issued."""
+def issued_certificate(domain_name: str, region: str, parent: pulumi.Resource) -> pulumi.Output[str]:
+    """ARN of the newest certificate of a region's ACM for a domain; the program fails where none is issued."""
     return aws.acm.get_certificate_output(
         domain=domain_name,
+        region=region,
         statuses=["ISSUED"],
         key_types=list(CERTIFICATE_KEY_TYPES),
         most_recent=True,

@@ -71,6 +71,7 @@ class InferenceNode(pulumi.ComponentResource):
         self.security_group_id = self._make_security_group()
         template = node.launch_template(
             self._owner,
+            region=args.identity.region,
             ami_parameter=fleet.ami_parameter,
             instance_type=fleet.instance_types[0],
             profile=profile,

@@ -12,6 +12,7 @@ import pulumi
 from components.access_logs import AccessLogs, AccessLogsArgs
 from components.audit_archive import AuditArchive, AuditArchiveArgs
 from components.data_sync import DataSync, DataSyncArgs
+from components.failover import Failover, FailoverArgs
 from components.gateway_tier import GatewayTier, GatewayTierArgs
 from components.identity import Identity
 from components.inference_fleet import InferenceFleet, InferenceFleetArgs
@@ -38,7 +39,7 @@ class InferenceServiceArgs:
 class InferenceService(pulumi.ComponentResource):
     """Network, models, audit archive, load balancer, one fleet for each model version, and what watches them.
 
-    And, where the stack asks for it: the gateway in the cloud, the site's identity, DataSync.
+    And, where the stack asks for it: the gateway in the cloud, the site's identity, DataSync, a second region.
     """
 
     exports: Mapping[str, Any]
@@ -59,6 +60,7 @@ class InferenceService(pulumi.ComponentResource):
         self._tier = self._make_tier(tier) if tier else None
         self._fleets = {version.name: self._make_fleet(version) for version in self._settings.model_versions}
         self._monitoring = self._make_monitoring()
+        self._failover = self._make_failover()
         self.exports = self._collect_exports()
         self.register_outputs(dict(self.exports))
 
@@ -145,6 +147,7 @@ class InferenceService(pulumi.ComponentResource):
         self._gateway = InferenceGateway(
             f"{self._name}-gateway",
             InferenceGatewayArgs(
+                region=self._settings.region,
                 gateway=self._settings.gateway,
                 versions=self._settings.model_versions,
                 vpc_id=self._network.vpc_id,
@@ -231,6 +234,25 @@ class InferenceService(pulumi.ComponentResource):
             self._child,
         )
 
+    def _make_failover(self) -> Failover | None:
+        elsewhere, failover, replica = self._settings.elsewhere, self._settings.failover, self._models.replica
+        if elsewhere is None or failover is None or replica is None:
+            return None
+        return Failover(
+            f"{self._name}-failover",
+            FailoverArgs(
+                identity=self._identity,
+                settings=self._settings,
+                elsewhere=elsewhere,
+                zone_id=failover.zone_id,
+                replica=replica,
+                gateway=self._gateway,
+                deletion_protection=self._permanent,
+                tags=self._tags,
+            ),
+            self._child,
+        )
+
     def _collect_exports(self) -> dict[str, Any]:
         exports: dict[str, Any] = {
             "environment": self._settings.environment,
@@ -253,8 +275,8 @@ class InferenceService(pulumi.ComponentResource):
             "launch_template_ids": {version: fleet.launch_template_id for version, fleet in self._fleets.items()},
             "dashboard_name": self._monitoring.dashboard_name,
         }
-        if self._settings.model_repository.replica_region:
-            exports["model_replica_bucket"] = self._models.replica_bucket_name
+        if self._models.replica:
+            exports["model_replica_bucket"] = self._models.replica.bucket_name
         if self._site_identity:
             exports["site_trust_anchor_arn"] = self._site_identity.trust_anchor_arn
             exports["site_profile_arn"] = self._site_identity.profile_arn
@@ -266,4 +288,6 @@ class InferenceService(pulumi.ComponentResource):
             exports["gateway_tier_load_balancer_arn"] = self._tier.load_balancer_arn
             exports["gateway_tier_dns_name"] = self._tier.dns_name
             exports["gateway_tier_door_arn"] = self._tier.door_load_balancer_arn
+        if self._failover:
+            exports["failover"] = self._failover.exports
         return exports

@@ -32,6 +32,17 @@ class ModelRepositoryArgs:
     tags: Mapping[str, str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Replica:
+    """The repository's copy in the second region."""
+
+    bucket_name: pulumi.Output[str]
+    bucket_arn: pulumi.Output[str]
+    key_arn: pulumi.Output[str]
+    node_bundle_key: pulumi.Output[str] | None
+    """As the repository's own."""
+
+
 class ModelRepository(pulumi.ComponentResource):
     """A versioned bucket under a KMS key of its own, and its replica in a second region where the stack asks for one.
 
@@ -49,7 +60,7 @@ class ModelRepository(pulumi.ComponentResource):
     """S3 key of the bundle, given out after the bundle and its signature are there; None without a bundle."""
     gateway_bundle_key: pulumi.Output[str] | None
     """Likewise, of the gateway's bundle."""
-    replica_bucket_name: pulumi.Output[str] | None
+    replica: Replica | None
     bucket_arns: list[pulumi.Output[str]]
     """Of the repository, and of its replica where there is one."""
 
@@ -61,7 +72,7 @@ class ModelRepository(pulumi.ComponentResource):
         self.bucket_name, self.bucket_arn, self.key_arn = bucket.bucket_name, bucket.bucket_arn, key.arn
         self.node_bundle_key = self._upload(args.node_bundle, "node-bundle", bucket)
         self.gateway_bundle_key = self._upload(args.gateway_bundle, "gateway-bundle", bucket)
-        self.replica_bucket_name, self.bucket_arns = None, [bucket.bucket_arn]
+        self.replica, self.bucket_arns = None, [bucket.bucket_arn]
         if args.repository.replica_region is not None:
             self._replicate(key, bucket, args.identity.within(args.repository.replica_region))
 
@@ -72,7 +83,7 @@ class ModelRepository(pulumi.ComponentResource):
                 "key_arn": self.key_arn,
                 "node_bundle_key": self.node_bundle_key,
                 "gateway_bundle_key": self.gateway_bundle_key,
-                "replica_bucket_name": self.replica_bucket_name,
+                "replica_bucket_name": self.replica and self.replica.bucket_name,
             }
         )
 
@@ -115,7 +126,9 @@ class ModelRepository(pulumi.ComponentResource):
         )
         return key, bucket
 
-    def _upload(self, bundle: Path | None, name: str, bucket: PrivateBucket) -> pulumi.Output[str] | None:
+    def _upload(
+        self, bundle: Path | None, name: str, bucket: PrivateBucket, region: str | None = None
+    ) -> pulumi.Output[str] | None:
         if bundle is None:
             return None
         key = bundle_key(bundle)
@@ -124,6 +137,7 @@ class ModelRepository(pulumi.ComponentResource):
         uploaded = [
             aws.s3.BucketObjectv2(
                 f"{self._prefix}-{what}",
+                region=region,
                 bucket=bucket.bucket_name,
                 key=key + suffix,
                 source=pulumi.FileAsset(f"{bundle}{suffix}"),
@@ -137,7 +151,14 @@ class ModelRepository(pulumi.ComponentResource):
     def _replicate(self, key: aws.kms.Key, bucket: PrivateBucket, identity: Identity) -> None:
         name, args = self._prefix, self._args
         replica_key, replica = self._make_bucket(f"{name}-replica", identity.region, None)
-        self.replica_bucket_name = replica.bucket_name
+        self.replica = Replica(
+            bucket_name=replica.bucket_name,
+            bucket_arn=replica.bucket_arn,
+            key_arn=replica_key.arn,
+            # Put there as well: S3 replicates what is put after the replication was set up, and that later than it is
+            # put, while the nodes there boot from it.
+            node_bundle_key=self._upload(args.node_bundle, "replica-node-bundle", replica, identity.region),
+        )
         self.bucket_arns.append(replica.bucket_arn)
         role = aws.iam.Role(
             f"{name}-replication",

@@ -33,6 +33,8 @@ class MonitoringArgs:
     group_names: Mapping[str, pulumi.Input[str]]
     """Auto-scaling group by version name."""
     topic_arn: pulumi.Input[str]
+    is_first_region: bool = True
+    """Dashboard and budget are the account's, and not a region's: they come with the first one."""
     tags: Mapping[str, str]
 
 
@@ -42,7 +44,7 @@ class Monitoring(pulumi.ComponentResource):
     The alarms on load, which scale, belong to the fleets; those on the trail to the audit archive.
     """
 
-    dashboard_name: pulumi.Output[str]
+    dashboard_name: pulumi.Output[str] | None
 
     def __init__(self, name: str, args: MonitoringArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ferry:components:Monitoring", name, None, opts)
@@ -55,8 +57,10 @@ class Monitoring(pulumi.ComponentResource):
             self._make_node_alarms(version)
         if any(version.fleet.spot_percentage for version in args.versions):
             self._make_spot_notice()
-        self._make_budget()
-        self.dashboard_name = self._make_dashboard().dashboard_name
+        self.dashboard_name = None
+        if args.is_first_region:
+            self._make_budget()
+            self.dashboard_name = self._make_dashboard().dashboard_name
         self.register_outputs({"dashboard_name": self.dashboard_name})
 
     def _make_gateway_alarm(self) -> None:

@@ -74,7 +74,7 @@ class Network(pulumi.ComponentResource):
             self.public_subnet_ids = pulumi.Output.from_input(existing.public_subnet_ids)
             self.private_subnet_ids = pulumi.Output.from_input(existing.private_subnet_ids)
             self._cidr = aws.ec2.get_vpc_output(
-                id=existing.vpc_id, opts=pulumi.InvokeOutputOptions(parent=self)
+                id=existing.vpc_id, region=args.identity.region, opts=pulumi.InvokeOutputOptions(parent=self)
             ).cidr_block
             private_route_tables = [pulumi.Output.from_input(id_) for id_ in existing.private_route_table_ids]
         self._make_endpoints(private_route_tables)
@@ -127,6 +127,7 @@ class Network(pulumi.ComponentResource):
     ) -> pulumi.Output[Sequence[str]]:
         zones = aws.get_availability_zones_output(
             state="available",
+            region=self._args.identity.region,
             # Local and Wavelength Zones are opt-in, and lack what the nodes need.
             filters=[{"name": "opt-in-status", "values": ["opt-in-not-required"]}],
             opts=pulumi.InvokeOutputOptions(parent=self),

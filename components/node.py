@@ -75,6 +75,7 @@ def instance_profile(owner: Owner, rights: pulumi.Input[str]) -> aws.iam.Instanc
 def launch_template(
     owner: Owner,
     *,
+    region: str,
     ami_parameter: str,
     instance_type: str,
     profile: aws.iam.InstanceProfile,
@@ -85,13 +86,16 @@ def launch_template(
 ) -> aws.ec2.LaunchTemplate:
     """A template of nodes without key and public address, with IMDSv2 only and an encrypted root volume.
 
-    `throughput_mibps`: None leaves gp3's baseline. `user_data`: the document, which is encoded here.
+    `region`: where the image is looked up. `throughput_mibps`: None leaves gp3's baseline. `user_data`: the document,
+    which is encoded here.
     """
     invoke = pulumi.InvokeOutputOptions(parent=owner.component)
-    image_id = aws.ssm.get_parameter_output(name=ami_parameter, opts=invoke).value
+    image_id = aws.ssm.get_parameter_output(name=ami_parameter, region=region, opts=invoke).value
     # The root device's name differs between distributions, and a wrong one would add a second volume.
     image = aws.ec2.get_ami_output(
-        filters=image_id.apply(lambda id_: [aws.ec2.GetAmiFilterArgs(name="image-id", values=[id_])]), opts=invoke
+        filters=image_id.apply(lambda id_: [aws.ec2.GetAmiFilterArgs(name="image-id", values=[id_])]),
+        region=region,
+        opts=invoke,
     )
     volume: aws.ec2.LaunchTemplateBlockDeviceMappingEbsArgsDict = {
         "encrypted": "true",

@@ -48,6 +48,8 @@ from stacks.service_rules import (
     audit_retention,
     budget_currency,
     deregistration_delay,
+    failover_awake,
+    failover_replica,
     idle_timeout,
     jwt_length,
     lifecycle_order,
@@ -88,6 +90,8 @@ __all__ = [
     "budget_currency",
     "data_sync_agents",
     "deregistration_delay",
+    "failover_awake",
+    "failover_replica",
     "fleet_violations",
     "gateway_tier_architecture",
     "gateway_tier_certificate",
@@ -143,6 +147,12 @@ def violations(settings: Settings) -> list[str]:
     broken = _sentences(_of_stack(settings))
     for version in settings.model_versions:
         broken += fleet_violations(version, settings.region)
+    if elsewhere := settings.elsewhere:
+        broken += [
+            f"failover, {sentence}"
+            for version in elsewhere.model_versions
+            for sentence in fleet_violations(version, elsewhere.region)
+        ]
     return broken
 
 
@@ -171,6 +181,7 @@ def _of_stack(settings: Settings) -> Iterator[Place]:
     yield from _of_network_and_models(settings)
     yield from _of_site(settings)
     yield from _of_gateway_tier(settings)
+    yield from _of_failover(settings)
     yield "audit.retention_days", audit_retention(mode=audit.mode, days=audit.retention_days)
     yield "audit.mode", audit_disposable(mode=audit.mode, environment=settings.environment)
     yield (
@@ -205,6 +216,14 @@ def _of_stack(settings: Settings) -> Iterator[Place]:
     yield "model_versions", some_weight(weights=[version.weight for version in versions])
     for version in versions:
         yield f"model_versions.{version.name}.weight", weight(value=version.weight)
+        yield (
+            f"model_versions.{version.name}.fleet",
+            wakes_up(
+                weight=version.weight,
+                min_size=version.fleet.min_size,
+                scheduled_min_sizes=[schedule.min_size for schedule in version.fleet.schedules],
+            ),
+        )
 
 
 def _of_network_and_models(settings: Settings) -> Iterator[Place]:
@@ -269,6 +288,17 @@ def _of_gateway_tier(settings: Settings) -> Iterator[Place]:
         yield "gateway_tier.record", gateway_tier_home_record(address=record.home_address)
 
 
+def _of_failover(settings: Settings) -> Iterator[Place]:
+    if (failover := settings.failover) is None:
+        return
+    replica = settings.model_repository.replica_region
+    yield "failover.region", failover_replica(region=failover.region, replica_region=replica)
+    if failover.network.existing is None:
+        yield "failover.network.cidr", vpc_size(cidr=failover.network.cidr)
+    always = [version.name for version in settings.model_versions if version.weight and version.fleet.never_empty]
+    yield "failover", failover_awake(versions=always)
+
+
 def _of_group(version: ModelVersion, region: str) -> Iterator[Place]:
     fleet, pool = version.fleet, version.fleet.warm_pool
     yield "", group_sizes(min_size=fleet.min_size, max_size=fleet.max_size)
@@ -291,14 +321,6 @@ def _of_group(version: ModelVersion, region: str) -> Iterator[Place]:
             reserved=fleet.capacity_reservation_count,
             on_demand_base=fleet.on_demand_base,
             spot_percentage=fleet.spot_percentage,
-        ),
-    )
-    yield (
-        "",
-        wakes_up(
-            weight=version.weight,
-            min_size=fleet.min_size,
-            scheduled_min_sizes=[schedule.min_size for schedule in fleet.schedules],
         ),
     )
 

@@ -157,6 +157,28 @@ def replica_region(*, region: str, replica_region: str) -> str | None:
     return f"replica_region is {replica_region}, the stack's own, allowed is any other of its partition: name one"
 
 
+@rule("failover-replica", FERRY)
+def failover_replica(*, region: str, replica_region: str | None) -> str | None:
+    """The second region reads the models' replica: nodes without NAT reach the S3 of their own region only."""
+    if region == replica_region:
+        return None
+    return (
+        f"region is {region}, allowed is model_repository.replica_region, which is {replica_region or 'not set'}: "
+        "set both to one region"
+    )
+
+
+@rule("failover-awake", FERRY)
+def failover_awake(*, versions: Sequence[str]) -> str | None:
+    """A version with traffic always has a node in the first region: else its sleep looks like the region's loss."""
+    if versions:
+        return None
+    return (
+        "every version with a weight has hours without a node, allowed is one at the least that has none: raise "
+        "fleet.min_size, and that of its schedules, above 0"
+    )
+
+
 @rule("lifecycle-order", "https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html")
 def lifecycle_order(*, first: str, first_days: int, then: str, then_days: int) -> str | None:
     """What a lifecycle rule does last comes later than what it does first."""

@@ -28,6 +28,7 @@ ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0
 Cidr = Annotated[str, StringConstraints(pattern=r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$")]
 HostAndPort = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+:[1-9]\d{0,4}$")]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$", max_length=64)]
+ZoneId = Annotated[str, StringConstraints(pattern=r"^Z[A-Z0-9]{1,31}$")]
 InstanceType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")]
 
 
@@ -126,6 +127,11 @@ class FleetSettings(Section):
     scaling: ScalingSettings = ScalingSettings()
     schedules: list[ScheduledAction] = []
 
+    @property
+    def never_empty(self) -> bool:
+        """Whether the group always has a node, at every hour of its schedules."""
+        return self.min_size > 0 and all(schedule.min_size > 0 for schedule in self.schedules)
+
 
 class EngineSettings(Section):
     """The inference engine of one model version and how it is started."""
@@ -202,7 +208,7 @@ class GatewaySettings(Section):
 class GatewayRecord(Section):
     """The name that clients use, as two weighted records of Route 53: the gateway at home, and the one in the cloud."""
 
-    zone_id: str = Field(pattern=r"^Z[A-Z0-9]{1,31}$", description="the hosted zone that the name lies in")
+    zone_id: ZoneId = Field(description="the hosted zone that the name lies in")
     name: str = Field(pattern=r"^([a-z0-9-]+\.)+[a-z0-9-]+$")
     weight: int = Field(default=0, ge=0, le=100, description="percent of the answers that name the cloud's gateway")
     home_address: str = Field(pattern=r"^\d{1,3}(\.\d{1,3}){3}$", description="IPv4 address of the gateway at home")
@@ -275,6 +281,21 @@ class DataSyncSettings(Section):
     limit_mbps: int | None = Field(default=None, ge=1, description="Mbit/s; left out: as fast as the uplink is")
 
 
+class FailoverSettings(Section):
+    """A second region that answers under `gateway.domain_name` when no fleet of the first one does.
+
+    It serves the same versions from the models' replica, each with a group of its own, as large as the first at most.
+    """
+
+    region: str = Field(description="another one of the partition; the models' replica has to lie in it")
+    zone_id: ZoneId = Field(description="the public hosted zone that gateway.domain_name lies in")
+    network: NetworkSettings = NetworkSettings()
+    min_size: int = Field(
+        default=1, ge=0, description="nodes of each version that always run there; at 0, refused requests start them"
+    )
+    warm_pool: WarmPool | None = None
+
+
 class Settings(Section):
     """All of a stack. `region` is Pulumi's own `aws:region`; every other field is `ferry:<field>`."""
 
@@ -291,6 +312,7 @@ class Settings(Section):
     node_bundle: NodeBundle | None = None
     site_identity: SiteIdentitySettings | None = None
     data_sync: DataSyncSettings | None = None
+    failover: FailoverSettings | None = None
 
     @model_validator(mode="after")
     def _aws_accepts_it(self) -> Settings:
@@ -302,6 +324,36 @@ class Settings(Section):
     def partition(self) -> str:
         """AWS partition of the region: `aws`, `aws-cn` or `aws-us-gov`."""
         return rules.partition(self.region)
+
+    @property
+    def elsewhere(self) -> Settings | None:
+        """What of the stack stands in the second region, as the settings of a stack of its own.
+
+        Neither reservations nor schedules: what is always there is `failover.min_size`.
+        """
+        if (failover := self.failover) is None:
+            return None
+        fleet: dict[str, Any] = {
+            "min_size": failover.min_size,
+            "warm_pool": failover.warm_pool,
+            "capacity_reservation_count": 0,
+            "schedules": [],
+        }
+        return self.model_copy(
+            update={
+                "region": failover.region,
+                "network": failover.network,
+                "model_repository": self.model_repository.model_copy(update={"replica_region": None}),
+                "model_versions": [
+                    version.model_copy(update={"fleet": version.fleet.model_copy(update=fleet)})
+                    for version in self.model_versions
+                ],
+                "gateway_tier": None,
+                "site_identity": None,
+                "data_sync": None,
+                "failover": None,
+            }
+        )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:

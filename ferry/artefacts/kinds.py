@@ -44,6 +44,7 @@ from ferry.artefacts.cluster import (
 )
 from ferry.artefacts.compliance import Compliance
 from ferry.artefacts.deployment import Deployment
+from ferry.artefacts.drills import Drill, Drills, Moment, Saving
 from ferry.artefacts.figures import Basis, Figure, Frozen, Money, assumed, measured, unknown
 from ferry.artefacts.plan import Candidate, CostLine, Plan, Reason, Verdict
 from ferry.artefacts.rehearsal import Check, Crossing, NotEmulated, PolicyAnswer, PolicySeen, Rehearsal, ResourceChange
@@ -66,6 +67,8 @@ __all__ = [
     "CostLine",
     "Crossing",
     "Deployment",
+    "Drill",
+    "Drills",
     "EngineMetrics",
     "ExchangeRate",
     "Fabric",
@@ -81,6 +84,7 @@ __all__ = [
     "Machine",
     "MachineUse",
     "ModelFacts",
+    "Moment",
     "Money",
     "NotEmulated",
     "Outcome",
@@ -91,6 +95,7 @@ __all__ = [
     "Reason",
     "Rehearsal",
     "ResourceChange",
+    "Saving",
     "Serving",
     "Simulation",
     "Slo",

@@ -20,7 +20,7 @@ def expected(account: Account, kind: str, name: str, given: Mapping[str, Any]) -
     """
     called = str(next((given[key] for key in ("bucket", "name") if key in given), name))
     service = kind.split(":")[1].split("/")[0]
-    where = "::" if service == "s3" else f"{account.region}:{account.account_id}:"
+    where = "::" if service == "s3" else f"{given.get('region') or account.region}:{account.account_id}:"
     outputs: dict[str, Any] = {}
     for key, form in _outputs(kind).items():
         if form is int:

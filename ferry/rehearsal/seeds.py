@@ -21,7 +21,7 @@ from moto.ssm.models import Parameter, ssm_backends
 
 from ferry.rehearsal.account import EmbeddedAccount
 from ferry.rehearsal.environment import ACCOUNT_ID
-from stacks.settings import ExistingNetwork, GatewayRecord, Settings
+from stacks.settings import ExistingNetwork, Settings
 
 
 def seed(account: EmbeddedAccount, settings: Settings, before: Sequence[str] = ()) -> list[str]:
@@ -30,23 +30,31 @@ def seed(account: EmbeddedAccount, settings: Settings, before: Sequence[str] = (
     def missing(start: str) -> bool:
         return not any(line.startswith(start) for line in before)
 
-    seeded = [
-        _image_parameter(settings.region, name)
-        for name in sorted({version.fleet.ami_parameter for version in settings.model_versions})
-        if missing(f"SSM parameter {name} ")
-    ]
-    if missing(f"ACM certificate for {settings.gateway.domain_name} "):
-        seeded.append(_certificate(account, settings.gateway.domain_name))
+    seeded = []
+    for regional in filter(None, (settings, settings.elsewhere)):
+        region, domain = regional.region, regional.gateway.domain_name
+        seeded += [
+            _image_parameter(region, name)
+            for name in sorted({version.fleet.ami_parameter for version in regional.model_versions})
+            if missing(f"SSM parameter {name} in {region}")
+        ]
+        if missing(f"ACM certificate for {domain} in {region}"):
+            seeded.append(_certificate(account, domain, region))
+        existing = regional.network.existing
+        if existing and missing(f"VPC {existing.vpc_id} "):
+            seeded.append(_network(region, existing, regional.network.cidr))
     if tier := settings.gateway_tier:
         if missing(f"SSM parameter {tier.ami_parameter} "):
             seeded.append(_image_parameter(settings.region, tier.ami_parameter))
         own = tier.domain_name or settings.gateway.domain_name
         if own != settings.gateway.domain_name and missing(f"ACM certificate for {own} "):
-            seeded.append(_certificate(account, own))
+            seeded.append(_certificate(account, own, settings.region))
         if tier.record and missing(f"Route 53 zone {tier.record.zone_id} "):
-            seeded.append(_zone(settings, tier.record))
-    if settings.network.existing and missing(f"VPC {settings.network.existing.vpc_id} "):
-        seeded.append(_network(settings.region, settings.network.existing, settings.network.cidr))
+            seeded.append(_zone(settings, tier.record.zone_id, tier.record.name))
+    if failover := settings.failover:
+        zone = failover.zone_id
+        if not any(line.startswith(f"Route 53 zone {zone} ") for line in [*before, *seeded]):
+            seeded.append(_zone(settings, zone, settings.gateway.domain_name))
     return seeded
 
 
@@ -86,17 +94,18 @@ def _image_parameter(region: str, name: str) -> str:
     return f"SSM parameter {name} in {region}: {image.id}, an empty {image.architecture} image"
 
 
-def _certificate(account: EmbeddedAccount, domain_name: str) -> str:
-    arn = account.client("acm").request_certificate(DomainName=domain_name, ValidationMethod="DNS")["CertificateArn"]
-    return f"ACM certificate for {domain_name} in {account.region}: {arn}, issued"
+def _certificate(account: EmbeddedAccount, domain_name: str, region: str) -> str:
+    acm = account.client("acm", region)
+    arn = acm.request_certificate(DomainName=domain_name, ValidationMethod="DNS")["CertificateArn"]
+    return f"ACM certificate for {domain_name} in {region}: {arn}, issued"
 
 
-def _zone(settings: Settings, record: GatewayRecord) -> str:
-    name = f"{record.name.partition('.')[2]}."
+def _zone(settings: Settings, zone_id: str, record_name: str) -> str:
+    name = f"{record_name.partition('.')[2]}."
     route53 = route53_backends[ACCOUNT_ID][settings.partition]
     zone: Any = FakeZone  # abstract by its base, as Parameter is
-    route53.zones[record.zone_id] = zone(name, record.zone_id, False, "seed")
-    return f"Route 53 zone {record.zone_id} for {name.rstrip('.')}"
+    route53.zones[zone_id] = zone(name, zone_id, False, "seed")
+    return f"Route 53 zone {zone_id} for {name.rstrip('.')}"
 
 
 def _network(region: str, network: ExistingNetwork, cidr: str) -> str:

@@ -16,7 +16,7 @@ from moto.moto_api._internal import mock_random
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from ferry.rehearsal import conditions, instance_refreshes, nfs_locations
+from ferry.rehearsal import alarm_health_checks, conditions, instance_refreshes, nfs_locations
 from ferry.rehearsal.account import EmbeddedAccount
 
 EMULATOR = f"moto {moto.__version__}"
@@ -29,6 +29,7 @@ class Server:
     """A moto server on 127.0.0.1 and a free port. Its state belongs to the process: one process, one server."""
 
     def __init__(self) -> None:
+        alarm_health_checks.install()
         conditions.install()
         instance_refreshes.install()
         nfs_locations.install()

@@ -30,6 +30,13 @@ class Stack:
     settings: Settings
     outputs: Mapping[str, Any]
 
+    @property
+    def elsewhere(self) -> Stack | None:
+        """Likewise, of the second region; None where there is none."""
+        if (settings := self.settings.elsewhere) is None:
+            return None
+        return Stack(settings, self.outputs.get("failover", {}))
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -49,6 +56,13 @@ Question = Callable[[Account, Stack], Iterator[Seen]]
 
 CHECKS: dict[str, Question] = {}
 
+IN_EACH_REGION = frozenset(
+    {"fleet_scaling", "inference_fleet", "inference_gateway", "inference_node", "monitoring", "network"}
+)
+"""Modules whose checks hold in a second region, too. What is asked of that region alone stands in `failover`."""
+ONCE = frozenset({"the month has the budget of the stack", "the dashboard shows each version"})
+"""Checks of these modules on what an account has once."""
+
 
 def check(question: Question) -> Question:
     """Register a check under its function's name."""
@@ -63,11 +77,19 @@ def run(account: Account, stack: Stack) -> list[Check]:
     has lost, or the program did not export.
     """
     moment = Snapshot(account)
+    asked = [(name, question, moment, stack) for name, question in CHECKS.items()]
+    if elsewhere := stack.elsewhere:
+        region = elsewhere.settings.region
+        asked += [
+            (f"{name}, in {region}", question, moment.within(region), elsewhere)
+            for name, question in CHECKS.items()
+            if question.__module__.rpartition(".")[2] in IN_EACH_REGION and name not in ONCE
+        ]
     results = []
-    for name, question in CHECKS.items():
+    for name, question, place, of in asked:
         seen: list[Seen] = []
         try:
-            seen += question(moment, stack)
+            seen += question(place, of)
         except (ClientError, LookupError) as error:
             seen.append(Seen("none", "an answer", f"{type(error).__name__}: {' '.join(str(error).split())}"))
         seen = seen or [Seen("none", "at least one resource", "none")]

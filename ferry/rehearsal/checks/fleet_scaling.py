@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from ferry.rehearsal.checks import Seen, Stack, check
+from ferry.rehearsal.checks.failover import ASKED_IN_VAIN
 from ferry.rehearsal.checks.inference_fleet import agent_config, boot_files, groups, seen
 from ferry.rehearsal.handlers import Account
 from templates.engine_metrics import DIMENSION, ENGINES, NAMESPACE
@@ -145,10 +146,12 @@ def _labels(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _scaling(account: Account, group: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """Each scaling policy of a group with each alarm that runs it."""
+    """Each scaling policy of a group with each alarm that runs it, but for what starts an empty second region."""
     policies = account.client("autoscaling").describe_policies(AutoScalingGroupName=group["AutoScalingGroupName"])
     for policy in policies["ScalingPolicies"]:
         for alarm in _alarms(account):
+            if alarm.get("MetricName") == ASKED_IN_VAIN:
+                continue
             if alarm["ActionsEnabled"] and policy["PolicyARN"] in alarm["AlarmActions"]:
                 yield policy, alarm
 

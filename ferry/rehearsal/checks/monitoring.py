@@ -14,7 +14,7 @@ from templates.engine_metrics import ENGINES
 
 Alarm = Mapping[str, Any]
 
-OWN = "ferry-monitoring-"
+OWN = "-monitoring-"
 """How the alarms that tell people are named; those that scale a fleet watch some of the same metrics."""
 
 
@@ -177,8 +177,8 @@ def _seen(
 
 
 def _alarms(account: Account) -> list[Alarm]:
-    pages = account.client("cloudwatch").get_paginator("describe_alarms").paginate(AlarmNamePrefix=OWN)
-    return [alarm for page in pages for alarm in page["MetricAlarms"]]
+    pages = account.client("cloudwatch").get_paginator("describe_alarms").paginate()
+    return [alarm for page in pages for alarm in page["MetricAlarms"] if OWN in alarm["AlarmName"]]
 
 
 def _watched(alarm: Alarm) -> list[tuple[str, dict[str, str]]]:

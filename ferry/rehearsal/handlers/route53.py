@@ -1,4 +1,4 @@
-"""Route 53: private zones, and records, which may be aliases and weighted."""
+"""Route 53: private zones, health checks, and records, which may be aliases, weighted, and fail over."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ferry.rehearsal.handlers.tagging import as_map
 
 ZONE = "aws:route53/zone:Zone"
 RECORD = "aws:route53/record:Record"
+HEALTH_CHECK = "aws:route53/healthCheck:HealthCheck"
 
 
 @creates(ZONE, fixed=("name", "delegationSetId"))
@@ -72,6 +73,64 @@ def read_zone(account: Account, state: State) -> Mapping[str, Any]:
 deleted_by(ZONE, "route53", "delete_hosted_zone", Id="id")
 
 
+@creates(HEALTH_CHECK, fixed=("type",))
+def health_check(account: Account, inputs: Inputs) -> Created:
+    """`CreateHealthCheck`, of an alarm or of other health checks."""
+    route53 = account.client("route53")
+    config = {"Type": inputs.take("type"), **_looked_at(inputs)}
+    id_ = route53.create_health_check(CallerReference=inputs.name, HealthCheckConfig=config)["HealthCheck"]["Id"]
+    if tags := inputs.tags():
+        route53.change_tags_for_resource(ResourceType="healthcheck", ResourceId=id_, AddTags=tags)
+    return Created(id_, {"arn": f"arn:{account.partition}:route53:::healthcheck/{id_}"})
+
+
+@updates(
+    HEALTH_CHECK,
+    "childHealthchecks",
+    "childHealthThreshold",
+    "cloudwatchAlarmName",
+    "cloudwatchAlarmRegion",
+    "insufficientDataHealthStatus",
+)
+def health_check_changed(account: Account, old: State, new: Inputs) -> Mapping[str, Any]:
+    """`UpdateHealthCheck`, of what it looks at."""
+    account.client("route53").update_health_check(HealthCheckId=old.id, **_looked_at(new))
+    return {}
+
+
+def _looked_at(inputs: Inputs) -> dict[str, Any]:
+    if alarm := inputs.take("cloudwatchAlarmName"):
+        return {
+            "AlarmIdentifier": {"Name": alarm, "Region": inputs.take("cloudwatchAlarmRegion")},
+            "InsufficientDataHealthStatus": inputs.take("insufficientDataHealthStatus"),
+        }
+    return {
+        "ChildHealthChecks": sorted(inputs.take("childHealthchecks")),
+        "HealthThreshold": inputs.take("childHealthThreshold"),
+    }
+
+
+@reads(HEALTH_CHECK)
+def read_health_check(account: Account, state: State) -> Mapping[str, Any]:
+    """What it looks at, and its tags."""
+    route53 = account.client("route53")
+    config = route53.get_health_check(HealthCheckId=state.id)["HealthCheck"]["HealthCheckConfig"]
+    alarm = config.get("AlarmIdentifier", {})
+    tags = route53.list_tags_for_resource(ResourceType="healthcheck", ResourceId=state.id)
+    return {
+        "type": config["Type"],
+        "cloudwatchAlarmName": alarm.get("Name"),
+        "cloudwatchAlarmRegion": alarm.get("Region"),
+        "insufficientDataHealthStatus": config.get("InsufficientDataHealthStatus"),
+        "childHealthchecks": config.get("ChildHealthChecks"),
+        "childHealthThreshold": config.get("HealthThreshold"),
+        "tags": as_map(tags["ResourceTagSet"]["Tags"]),
+    }
+
+
+deleted_by(HEALTH_CHECK, "route53", "delete_health_check", HealthCheckId="id")
+
+
 @creates(RECORD, fixed=("zoneId", "name"))
 def record(account: Account, inputs: Inputs) -> Created:
     """`ChangeResourceRecordSets`, which creates one."""
@@ -81,7 +140,7 @@ def record(account: Account, inputs: Inputs) -> Created:
     return Created("_".join(filter(None, parts)), {"fqdn": made["Name"]})
 
 
-@updates(RECORD, "records", "ttl", "aliases", "weightedRoutingPolicies")
+@updates(RECORD, "records", "ttl", "aliases", "weightedRoutingPolicies", "failoverRoutingPolicies", "healthCheckId")
 def record_changed(account: Account, old: State, new: Inputs) -> Mapping[str, Any]:
     """`ChangeResourceRecordSets`, which puts it in the place of the one of its name, type and identifier."""
     _change(account, new.take("zoneId"), "UPSERT", _record_set(new))
@@ -105,6 +164,8 @@ def read_record(account: Account, state: State) -> Mapping[str, Any]:
             }
         ],
         "weightedRoutingPolicies": None if weight is None else [{"weight": weight}],
+        "failoverRoutingPolicies": [{"type": found["Failover"]}] if "Failover" in found else None,
+        "healthCheckId": found.get("HealthCheckId"),
     }
 
 
@@ -120,6 +181,10 @@ def _record_set(inputs: Inputs) -> dict[str, Any]:
         made["SetIdentifier"] = identifier
     for policy in inputs.each("weightedRoutingPolicies"):
         made["Weight"] = policy.take("weight")
+    for policy in inputs.each("failoverRoutingPolicies"):
+        made["Failover"] = policy.take("type")
+    if health_check := inputs.take("healthCheckId"):
+        made["HealthCheckId"] = health_check
     if values := inputs.take("records"):
         made |= {"TTL": int(inputs.take("ttl")), "ResourceRecords": [{"Value": value} for value in values]}
     for alias in inputs.each("aliases"):

@@ -87,6 +87,15 @@ TAGGED: dict[str, Tagging] = {
             ResourceType="hostedzone", ResourceId=state.id, RemoveTagKeys=keys
         ),
     ),
+    "aws:route53/healthCheck:HealthCheck": (
+        "route53",
+        lambda client, state, tags: client.change_tags_for_resource(
+            ResourceType="healthcheck", ResourceId=state.id, AddTags=tags
+        ),
+        lambda client, state, keys: client.change_tags_for_resource(
+            ResourceType="healthcheck", ResourceId=state.id, RemoveTagKeys=keys
+        ),
+    ),
     "aws:kms/key:Key": (
         "kms",
         lambda client, state, tags: client.tag_resource(

@@ -43,7 +43,7 @@ PROGRAM = """
     ))
     pulumi.export("logs", logs.bucket_name)
     pulumi.export("models", models.bucket_name)
-    pulumi.export("replica", models.replica_bucket_name)
+    pulumi.export("replica", models.replica and models.replica.bucket_name)
     pulumi.export("bundle", models.node_bundle_key)
     pulumi.export("audit", audit.archive_bucket)
     pulumi.export("trail", audit.trail_arn)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from components.inference_fleet import is_mixed, never_empty, shares
+from components.inference_fleet import is_mixed, shares
 from ferry.errors import RehearsalError
 from stacks.settings import FleetSettings, group_name
 
@@ -243,8 +243,8 @@ def test_a_group_is_mixed_with_several_types_or_any_spot() -> None:
 def test_a_group_is_never_empty_when_no_schedule_empties_it() -> None:
     night = {"name": "night", "recurrence": "0 20 * * *", "time_zone": "Etc/UTC", "min_size": 0, "max_size": 4}
     assert [
-        never_empty(settings()),
-        never_empty(settings(min_size=0)),
-        never_empty(settings(schedules=[night])),
-        never_empty(settings(schedules=[{**night, "min_size": 1}])),
+        settings().never_empty,
+        settings(min_size=0).never_empty,
+        settings(schedules=[night]).never_empty,
+        settings(schedules=[{**night, "min_size": 1}]).never_empty,
     ] == [True, False, False, True]

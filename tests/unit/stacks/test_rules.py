@@ -53,6 +53,16 @@ def fleet(region: str = "us-east-1", weight: int = 100, **changes: Any) -> dict[
     return stack(region=region, model_versions=[{**VERSION, "weight": weight, "fleet": {**FLEET, **changes}}])
 
 
+ASLEEP: dict[str, Any] = {**FLEET, "min_size": 0}
+
+
+def failover(**changes: Any) -> dict[str, Any]:
+    """A stack with a second region; `changes` are of that section, or of the stack where it has such a key."""
+    sections = {key: changes.pop(key) for key in ("model_repository", "model_versions") if key in changes}
+    section = {"region": "us-west-2", "zone_id": "Z0123456789", **changes}
+    return stack(model_repository={"replica_region": "us-west-2"}, failover=section) | sections
+
+
 def schedule(**changes: Any) -> dict[str, Any]:
     return fleet(schedules=[{**FLEET["schedules"][0], **changes}])
 
@@ -132,6 +142,15 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
     "EventBridge's question mark": ("schedule-recurrence", schedule(recurrence="0 8 ? * 1-5")),
     "a time zone that is an abbreviation": ("schedule-time-zone", schedule(time_zone="CST")),
     "two schedules of one name": ("schedule-names", fleet(schedules=FLEET["schedules"] * 2)),
+    "a second region without the models": ("failover-replica", failover(model_repository={})),
+    "a second region beside the models": (
+        "failover-replica",
+        failover(model_repository={"replica_region": "eu-west-1"}),
+    ),
+    "a first region that sleeps": ("failover-awake", failover(model_versions=[{**VERSION, "fleet": ASLEEP}])),
+    "a second network that is too large": ("vpc-size", failover(network={"cidr": "10.0.0.0/8"})),
+    "a second fleet above its max": ("group-sizes", failover(min_size=5)),
+    "a second warm pool with spot": ("warm-pool-spot", failover(warm_pool={"min_size": 1})),
     "183 days": ("audit-retention", stack(audit={"retention_days": 183})),
     "disposable in prod": ("audit-disposable", stack(audit={"mode": "disposable"})),
     "a replica that leaves China": (
@@ -241,6 +260,10 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     ),
     "a replica within China": fleet("cn-north-1") | {"model_repository": {"replica_region": "cn-northwest-1"}},
     "the lowest and the highest weight": versions({"weight": 0}, {"name": "r2", "weight": 999}),
+    "a second region": failover(),
+    "a second region that sleeps": failover(min_size=0),
+    "a second region within China": failover(region="cn-northwest-1")
+    | {"region": "cn-north-1", "model_repository": {"replica_region": "cn-northwest-1"}},
     "five versions": versions(*({"name": f"r{number}"} for number in range(5))),
 }
 

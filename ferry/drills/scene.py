@@ -1,0 +1,25 @@
+"""What a drill is given: a copy of the rehearsed account, of its own, and what waiting takes at AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ferry.drills.timings import Timings
+from ferry.rehearsal.account import EmbeddedAccount
+from stacks.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Nothing that a drill does here outlives it: the account is a fork, the folder a scratch folder."""
+
+    account: EmbeddedAccount
+    settings: Settings
+    outputs: Mapping[str, Any]
+    timings: Timings
+    target_s: float
+    scratch: Path
+    told: Callable[[str], None] = lambda what: None
