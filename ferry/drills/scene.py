@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ferry.artefacts import Drill
 from ferry.drills.timings import Timings
 from ferry.rehearsal.account import EmbeddedAccount
 from stacks.settings import Settings
@@ -22,4 +23,10 @@ class Scene:
     timings: Timings
     target_s: float
     scratch: Path
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Bytes of the model of a version, by its name, where a plan says so."""
     told: Callable[[str], None] = lambda what: None
+
+    def skipped(self, name: str, why: str) -> Drill:
+        """A drill whose subject the stack does not have at all."""
+        return Drill(name=name, fault="", target_s=self.target_s, timeline=[], skipped=why)
