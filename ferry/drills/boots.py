@@ -84,8 +84,10 @@ def supply(fleet: Fleet, weights: Weights, timings: Timings) -> Supply:
 
 
 def choices(fleet: Fleet, weights: Weights, timings: Timings, count: int) -> Iterator[Choice]:
-    """What would make `count` launches faster: a warm pool, a local NVMe cache, a smaller image."""
+    """Other ways to have `count` new nodes: a warm pool or none, a local NVMe cache, a smaller image."""
     now = supply(fleet, weights, timings)
+    if now.pool:
+        yield Choice("no warm pool", f"{fleet.setting}.fleet.warm_pool: none", replace(now, pool=0))
     if now.pool < count and not fleet.spot_percent:
         yield Choice(
             f"a warm pool of {count} stopped node{'s' if count > 1 else ''}",

@@ -25,7 +25,7 @@ XID = 79
 def drill(scene: Scene) -> Drill:
     """One GPU of one node of each fleet."""
     provisioned = Provisioned(scene)
-    fleets = [fleet for fleet in provisioned.fleets if fleet.instances]
+    fleets = [fleet for fleet in provisioned.fleets if fleet.desired]
     if not fleets:
         return scene.skipped(NAME, "no fleet has a node: the groups' desired capacity is 0")
     return slowest([_fallen(scene, provisioned, fleet) for fleet in fleets])

@@ -63,6 +63,7 @@ class Fleet:
     max_size: int
     desired: int
     instances: tuple[str, ...]
+    """Of a mixed group the emulator starts one too few where a share is not whole; `desired` counts."""
     zones: tuple[str, ...]
     """Of its subnets, each once, in their order."""
     instance_types: tuple[str, ...]
@@ -99,9 +100,10 @@ class Fleet:
         base = min(self.on_demand_base, self.desired)
         return int((self.desired - base) * self.spot_percent / 100)
 
-    def in_zone(self, zone: str) -> tuple[str, ...]:
-        """The nodes of a zone. A group spreads its nodes evenly; the emulator puts them anywhere."""
-        return self.instances[self.zones.index(zone) :: len(self.zones)]
+    @property
+    def most_in_a_zone(self) -> int:
+        """Nodes in the zone that has most of them. A group spreads them evenly; the emulator puts them anywhere."""
+        return -(-self.desired // len(self.zones))
 
 
 class Provisioned:

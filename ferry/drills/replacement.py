@@ -27,7 +27,7 @@ def told(scene: Scene, fleet: Fleet, count: int, story: Story) -> Drill:
     savings, remedies = [], []
     for choice in boots.choices(fleet, weights, scene.timings, count):
         other = story(choice.supply).end()
-        if other.mttr_s is None or (drill.mttr_s is not None and other.mttr_s >= drill.mttr_s):
+        if other.mttr_s is None or other.mttr_s == drill.mttr_s:
             continue
         savings.append(Saving(choice=choice.what, recovery_s=other.mttr_s))
         if other.mttr_s <= scene.target_s:

@@ -20,23 +20,26 @@ _REBALANCING = f"{GUIDE}/ec2-auto-scaling-capacity-rebalancing.html"
 
 
 def drill(scene: Scene) -> Drill:
-    """Every fleet's Spot Instances at once. What is on demand stays."""
-    provisioned = Provisioned(scene)
-    fleets = [fleet for fleet in provisioned.fleets if fleet.spot]
+    """Every fleet's Spot Instances at once, at the fleet's largest size. What is on demand stays."""
+    bought = [fleet for fleet in Provisioned(scene).fleets if fleet.spot_percent]
+    autoscaling = scene.account.client("autoscaling")
+    for fleet in bought:
+        autoscaling.set_desired_capacity(AutoScalingGroupName=fleet.group, DesiredCapacity=fleet.max_size)
+    fleets = [fleet for fleet in Provisioned(scene).fleets if fleet.spot]
     if not fleets:
-        return scene.skipped(NAME, "no fleet has a Spot Instance")
+        return scene.skipped(NAME, "no fleet has a Spot Instance, at its largest size either")
     return slowest([_taken_back(scene, fleet) for fleet in fleets])
 
 
 def _taken_back(scene: Scene, fleet: Fleet) -> Drill:
-    gone = fleet.instances[-fleet.spot :]
-    scene.account.client("ec2").terminate_instances(InstanceIds=[*gone])
-    kept = fleet.desired - len(gone)
+    gone = fleet.spot
+    scene.account.client("ec2").terminate_instances(InstanceIds=[*fleet.instances[-gone:]])
+    kept = fleet.desired - gone
     pools = _other_pools(fleet)
     says = _says_so(scene)
 
     def story(supply: Supply) -> Timeline:
-        fault = f"{len(gone)} of the {fleet.desired} nodes of {fleet.group} are Spot and get the two-minute notice"
+        fault = f"{gone} of the {fleet.desired} nodes of {fleet.group} are Spot and get the two-minute notice"
         timeline = Timeline(NAME, fault, scene.target_s)
         timings = scene.timings
         if fleet.rebalances:
@@ -64,10 +67,10 @@ def _taken_back(scene: Scene, fleet: Fleet) -> Drill:
             )
             return timeline
         left = f"{kept} on demand stay" if kept else "none is on demand: nobody answers meanwhile"
-        replaced(timeline, fleet, supply, len(gone), among=f"from {pools[0]} and {len(pools) - 1} more pools; {left}")
+        replaced(timeline, fleet, supply, gone, among=f"from {pools[0]} and {len(pools) - 1} more pools; {left}")
         return timeline
 
-    return told(scene, fleet, len(gone), story)
+    return told(scene, fleet, gone, story)
 
 
 def _other_pools(fleet: Fleet) -> list[str]:

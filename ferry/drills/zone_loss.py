@@ -18,7 +18,7 @@ NAME = "zone-loss"
 def drill(scene: Scene) -> Drill:
     """The zone with most nodes is lost: by a group's rule, which spreads them evenly, its first."""
     provisioned = Provisioned(scene)
-    fleets = [fleet for fleet in provisioned.fleets if fleet.instances]
+    fleets = [fleet for fleet in provisioned.fleets if fleet.desired]
     if not fleets:
         return scene.skipped(NAME, "no fleet has a node: the groups' desired capacity is 0")
     return slowest([_lost(scene, provisioned, fleet) for fleet in fleets])
@@ -26,8 +26,8 @@ def drill(scene: Scene) -> Drill:
 
 def _lost(scene: Scene, provisioned: Provisioned, fleet: Fleet) -> Drill:
     zone = fleet.zones[0]
-    gone = fleet.in_zone(zone)
-    scene.account.client("ec2").terminate_instances(InstanceIds=[*gone])
+    gone = fleet.most_in_a_zone
+    scene.account.client("ec2").terminate_instances(InstanceIds=[*fleet.instances[:gone]])
     elsewhere = fleet.zones[1:]
     offered = provisioned.offers(fleet.instance_types[0])
     open_to_it = [one for one in elsewhere if offered is None or one in offered]
@@ -45,15 +45,15 @@ def _lost(scene: Scene, provisioned: Provisioned, fleet: Fleet) -> Drill:
                 f"type that {' and '.join(elsewhere)} have"
             )
         else:
-            replaced(timeline, fleet, replace(supply, pool=left), len(gone), among=f"in {', '.join(open_to_it)}")
+            replaced(timeline, fleet, replace(supply, pool=left), gone, among=f"in {', '.join(open_to_it)}")
         return timeline
 
-    return told(scene, fleet, len(gone), story)
+    return told(scene, fleet, gone, story)
 
 
-def _fault(fleet: Fleet, zone: str, gone: tuple[str, ...], pooled: int) -> str:
+def _fault(fleet: Fleet, zone: str, gone: int, pooled: int) -> str:
     pool = f", {pooled} of the warm pool" if pooled else ""
-    return f"{zone} is lost, with {len(gone)} of the {len(fleet.instances)} nodes of {fleet.group}{pool}"
+    return f"{zone} is lost, with {gone} of the {fleet.desired} nodes of {fleet.group}{pool}"
 
 
 def _detected(timeline: Timeline, scene: Scene, fleet: Fleet) -> None:
