@@ -46,7 +46,7 @@ def drill(
     """
     from ferry import ledger
     from ferry.drills import runner
-    from ferry.drills.text import describe, outcome
+    from ferry.drills.text import describe
     from ferry.drills.timings import Timings
     from ferry.project import project_at
 
@@ -80,7 +80,7 @@ def drill(
         outputs=[output],
         forced=force,
         result="passed" if result.passed else "missed",
-        figures={one.name: outcome(one) for one in result.drills},
+        figures={one.name: one.outcome for one in result.drills},
     )
     show(result.dump(), describe(result), as_json)
     note(f"wrote {output}", as_json)

@@ -83,16 +83,16 @@ def supply(fleet: Fleet, weights: Weights, timings: Timings) -> Supply:
     return Supply(_cold(fleet, weights, timings), _warm(fleet, weights, timings), fleet.warm_pool or 0)
 
 
-def choices(fleet: Fleet, weights: Weights, timings: Timings, count: int) -> Iterator[Choice]:
-    """Other ways to have `count` new nodes: a warm pool or none, a local NVMe cache, a smaller image."""
+def choices(fleet: Fleet, weights: Weights, timings: Timings, pool: int) -> Iterator[Choice]:
+    """Other ways to have new nodes: a warm pool of so many, or none, a local NVMe cache, a smaller image."""
     now = supply(fleet, weights, timings)
     if now.pool:
         yield Choice("no warm pool", f"{fleet.setting}.fleet.warm_pool: none", replace(now, pool=0))
-    if now.pool < count and not fleet.spot_percent:
+    if now.pool < pool and not fleet.spot_percent:
         yield Choice(
-            f"a warm pool of {count} stopped node{'s' if count > 1 else ''}",
-            f"{fleet.setting}.fleet.warm_pool: {{min_size: {count}, state: Stopped}}",
-            replace(now, pool=count),
+            f"a warm pool of {pool} stopped node{'s' if pool > 1 else ''}",
+            f"{fleet.setting}.fleet.warm_pool: {{min_size: {pool}, state: Stopped}}",
+            replace(now, pool=pool),
         )
     instance = instance_types.find(fleet.instance_types[0])
     if instance.local_nvme_gb * 1e9 >= weights.bytes:

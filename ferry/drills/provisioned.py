@@ -115,7 +115,7 @@ class Provisioned:
     @cached_property
     def fleets(self) -> list[Fleet]:
         """Each model version's group that is there, in the order of the stack."""
-        names = self._scene.outputs["group_names"]
+        names = self._scene.output("group_names")
         return [
             self._fleet(f"model_versions[{number}]", version.name, self._groups[names[version.name]])
             for number, version in enumerate(self._scene.settings.model_versions)

@@ -17,15 +17,15 @@ Story = Callable[[Supply], Timeline]
 """What happens where new nodes come from a supply."""
 
 
-def told(scene: Scene, fleet: Fleet, count: int, story: Story) -> Drill:
-    """The story as the fleet is provisioned, with what other choices would make of it for `count` new nodes.
+def told(scene: Scene, fleet: Fleet, pool: int, story: Story) -> Drill:
+    """The story as the fleet is provisioned, with what other choices would make of it: a warm pool of `pool` nodes, …
 
     Where it misses the target, the choices that would meet it are what is missing.
     """
     weights = boots.weights_of(scene, fleet)
     drill = story(boots.supply(fleet, weights, scene.timings)).end()
     savings, remedies = [], []
-    for choice in boots.choices(fleet, weights, scene.timings, count):
+    for choice in boots.choices(fleet, weights, scene.timings, pool):
         other = story(choice.supply).end()
         if other.mttr_s is None or other.mttr_s == drill.mttr_s:
             continue

@@ -9,6 +9,7 @@ from typing import Any
 
 from ferry.artefacts import Drill
 from ferry.drills.timings import Timings
+from ferry.errors import RehearsalError
 from ferry.rehearsal.account import EmbeddedAccount
 from stacks.settings import Settings
 
@@ -26,6 +27,12 @@ class Scene:
     weights: Mapping[str, float] = field(default_factory=dict)
     """Bytes of the model of a version, by its name, where a plan says so."""
     told: Callable[[str], None] = lambda what: None
+
+    def output(self, name: str) -> Any:
+        """What the program exports under a name. Raises RehearsalError."""
+        if name not in self.outputs:
+            raise RehearsalError(f"the program exports no {name}; the drill needs it")
+        return self.outputs[name]
 
     def skipped(self, name: str, why: str) -> Drill:
         """A drill whose subject the stack does not have at all."""

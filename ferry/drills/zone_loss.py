@@ -48,7 +48,9 @@ def _lost(scene: Scene, provisioned: Provisioned, fleet: Fleet) -> Drill:
             replaced(timeline, fleet, replace(supply, pool=left), gone, among=f"in {', '.join(open_to_it)}")
         return timeline
 
-    return told(scene, fleet, gone, story)
+    # As many that those of the other zones suffice.
+    pooled = -(-gone * len(fleet.zones) // len(elsewhere)) if elsewhere else gone
+    return told(scene, fleet, pooled, story)
 
 
 def _fault(fleet: Fleet, zone: str, gone: int, pooled: int) -> str:
