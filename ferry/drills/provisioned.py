@@ -12,15 +12,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import yaml
-
 from ferry.drills.scene import Scene
 from ferry.simulation import boot
 from templates.engine_metrics import DIMENSION, ENGINES, NAMESPACE
 
 _BATCH = re.compile(r"--max-(?:num-seqs|running-requests) (\d+)")
 _LOAD = re.compile(r"\(running \+ waiting\) / (\d+(?:\.\d+)?)")
-_ENGINE_UNIT = "/etc/systemd/system/ferry-engine.service"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,7 +272,5 @@ def _volume(template: Mapping[str, Any]) -> tuple[float, str]:
 
 
 def _batch(template: Mapping[str, Any]) -> int:
-    """The batch limit that the engine is started with; the last one given counts."""
-    document = yaml.safe_load(base64.b64decode(template["UserData"]))
-    unit = next(file["content"] for file in document["write_files"] if file["path"] == _ENGINE_UNIT)
-    return int(_BATCH.findall(unit)[-1])
+    """The batch limit that the node's user data starts its engine with; the last one given counts."""
+    return int(_BATCH.findall(base64.b64decode(template["UserData"]).decode())[-1])

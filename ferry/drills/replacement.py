@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 
 from ferry.artefacts import Drill, Saving
 from ferry.drills import boots
@@ -34,8 +34,15 @@ def told(scene: Scene, fleet: Fleet, pool: int, story: Story) -> Drill:
             remedies.append(f"{choice.remedy}; it would be {other.mttr_s:.0f} s")
     missing = list(drill.missing)
     if drill.mttr_s is not None and drill.mttr_s > scene.target_s and not missing:
-        missing = remedies or [f"{fleet.setting}.fleet: nothing known here brings {drill.mttr_s:.0f} s to the target"]
+        missing = remedies or [_too_slow(fleet, drill)]
     return drill.model_copy(update={"savings": savings, "missing": missing})
+
+
+def _too_slow(fleet: Fleet, drill: Drill) -> str:
+    """Where nothing else would meet the target: what took longest."""
+    spent = [(after.at_s - before.at_s, after) for before, after in pairwise(drill.timeline)]
+    seconds, moment = max(spent, key=lambda one: one[0])
+    return f'{fleet.setting}.fleet: {seconds:.0f} s pass until "{moment.what}" ({moment.source}); shorten that first'
 
 
 def slowest(drills: Sequence[Drill]) -> Drill:
