@@ -71,10 +71,8 @@ class Fleet:
     grace_s: int
     boot_timeout_s: int | None
     """Of the launching hook that holds a new node back; None where there is none."""
-    has_draining_hook: bool
     warm_pool: int | None
     target: HealthCheck | None
-    deregistration_s: int
     volume_bytes_per_s: float
     volume: str
     batch: int
@@ -158,7 +156,6 @@ class Provisioned:
         split = group.get("MixedInstancesPolicy", {}).get("InstancesDistribution", {})
         overrides = group.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {}).get("Overrides", [])
         policies = autoscaling.describe_policies(AutoScalingGroupName=name)["ScalingPolicies"]
-        target, deregistration_s = self._target(group)
         volume_bytes_per_s, volume = _volume(template)
         alarms, unread = self._load_alarms(name, policies)
         return Fleet(
@@ -177,10 +174,8 @@ class Provisioned:
             health_check_type=group["HealthCheckType"],
             grace_s=group["HealthCheckGracePeriod"],
             boot_timeout_s=timeouts.get("autoscaling:EC2_INSTANCE_LAUNCHING"),
-            has_draining_hook="autoscaling:EC2_INSTANCE_TERMINATING" in timeouts,
             warm_pool=group["WarmPoolConfiguration"]["MinSize"] if group.get("WarmPoolConfiguration") else None,
-            target=target,
-            deregistration_s=deregistration_s,
+            target=self._target(group),
             volume_bytes_per_s=volume_bytes_per_s,
             volume=volume,
             batch=_batch(template),
@@ -203,16 +198,13 @@ class Provisioned:
         data: Mapping[str, Any] = versions[0]["LaunchTemplateData"]
         return data
 
-    def _target(self, group: Mapping[str, Any]) -> tuple[HealthCheck | None, int]:
-        """The health check of the group's target group, and how long it drains; None without a target group."""
+    def _target(self, group: Mapping[str, Any]) -> HealthCheck | None:
+        """The health check of the group's target group; None without one."""
         if not group["TargetGroupARNs"]:
-            return None, 0
+            return None
         client = self._account.client("elbv2")
         [found] = client.describe_target_groups(TargetGroupArns=group["TargetGroupARNs"][:1])["TargetGroups"]
-        attributes = client.describe_target_group_attributes(TargetGroupArn=found["TargetGroupArn"])["Attributes"]
-        drains = {one["Key"]: one["Value"] for one in attributes}
-        check = HealthCheck(interval_s=found["HealthCheckIntervalSeconds"], failures=found["UnhealthyThresholdCount"])
-        return check, int(drains["deregistration_delay.timeout_seconds"])
+        return HealthCheck(interval_s=found["HealthCheckIntervalSeconds"], failures=found["UnhealthyThresholdCount"])
 
     def _load_alarms(
         self, group: str, policies: list[Mapping[str, Any]]
