@@ -13,6 +13,9 @@ from ferry.errors import RehearsalError
 from ferry.rehearsal.account import EmbeddedAccount
 from stacks.settings import Settings
 
+CANARY_POLICY = Path(__file__).resolve().parents[2] / "examples" / "canary.yaml"
+"""What a cutover is held by where nobody says otherwise."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
@@ -26,6 +29,8 @@ class Scene:
     scratch: Path
     weights: Mapping[str, float] = field(default_factory=dict)
     """Bytes of the model of a version, by its name, where a plan says so."""
+    policy: Path = CANARY_POLICY
+    """Of the cutover that a bad release comes into."""
     told: Callable[[str], None] = lambda what: None
 
     def output(self, name: str) -> Any:
