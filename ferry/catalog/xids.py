@@ -2,9 +2,9 @@
 
 `nvidia_action` and `nvidia_investigation` are NVIDIA's own resolution buckets (immediate and investigatory action) for
 Ampere and newer; codes that its catalogue calls unused are left out, except 61, which older drivers send. NVIDIA names
-no classes any more: `kind` is the part of the machine that the code's mnemonic speaks of, and `application` are those
-that its device plugin for Kubernetes does not count against a GPU (internal/rm/health.go), the engines that a program
-drives, and its streams of commands. `action` follows from the bucket; where NVIDIA gives none (162 to 172) it is Ferry's.
+no classes any more: `kind` is the part of the machine that the code's mnemonic speaks of. `application` are the engines
+that a program drives, its streams of commands, and what NVIDIA's device plugin for Kubernetes does not count against a
+GPU (internal/rm/health.go). `action` follows from the bucket; where NVIDIA gives none (162 to 172) it is Ferry's.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def find(code: int) -> Xid:
     try:
         return _by_code()[code]
     except KeyError:
-        raise CatalogError(f"unknown Xid {code}; the catalogue has {len(_by_code())}, as ferry/catalog/xids.csv") from None
+        raise CatalogError(
+            f"unknown Xid {code}; the catalogue has {len(_by_code())}, in ferry/catalog/xids.csv"
+        ) from None
 
 
 def all_xids() -> tuple[Xid, ...]:
