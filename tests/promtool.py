@@ -28,18 +28,37 @@ def check(
     rule_file: Path, scratch: Path, *tests: tuple[Mapping[str, str], Sequence[dict[str, Any]]], minutes: int = 1
 ) -> None:
     """Each test: series to their values, one every so many minutes, and what `promtool` expects of the alerts."""
-    document = {
-        "rule_files": [str(rule_file)],
-        "evaluation_interval": f"{minutes}m",
-        "tests": [
-            {
-                "interval": f"{minutes}m",
-                "input_series": [{"series": name, "values": values} for name, values in series.items()],
-                "alert_rule_test": list(expected),
-            }
-            for series, expected in tests
-        ],
+    groups = [{**_inputs(series, minutes), "alert_rule_test": list(expected)} for series, expected in tests]
+    _run(rule_file, scratch, groups, minutes)
+
+
+def check_firing(rule_file: Path, scratch: Path, *tests: tuple[int, str, Mapping[str, str]]) -> None:
+    """Each test: at that minute one alert of that name fires, whatever it says, from these series."""
+    groups = [
+        {
+            **_inputs(series, 1),
+            "promql_expr_test": [
+                {
+                    "expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}})',
+                    "eval_time": f"{minute}m",
+                    "exp_samples": [{"labels": "{}", "value": 1}],
+                }
+            ],
+        }
+        for minute, name, series in tests
+    ]
+    _run(rule_file, scratch, groups, 1)
+
+
+def _inputs(series: Mapping[str, str], minutes: int) -> dict[str, Any]:
+    return {
+        "interval": f"{minutes}m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
     }
+
+
+def _run(rule_file: Path, scratch: Path, groups: list[dict[str, Any]], minutes: int) -> None:
+    document = {"rule_files": [str(rule_file)], "evaluation_interval": f"{minutes}m", "tests": groups}
     path = scratch / "test.yaml"
     path.write_text(yaml.safe_dump(document, allow_unicode=True))
     promtool("test", "rules", path, cwd=scratch)
