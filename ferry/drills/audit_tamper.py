@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -34,8 +33,10 @@ from ferry.traffic.audit.verification import verify
 NAME = "audit-tamper"
 INSTANCE = "drill"
 PREFIX = f"requests/{INSTANCE}/"
-LINES = 8
-"""Of an object, so that a second of requests makes several."""
+LINES = 5
+"""Of an object, at least: not every ten seconds, but some times a second."""
+OBJECTS = 3
+"""One is altered, one in the middle is deleted, and one follows: of a chain's end, nothing tells that it is missing."""
 FAULT = "the archive's policy is taken off, one object is deleted, and an altered line is put over another"
 SOURCE = "`ferry audit ship` and `verify` on the copied account's archive"
 TOLD = Duration(
@@ -129,13 +130,13 @@ class _Archive:
         store, signer = S3Transport(client, bucket), FileSigner(Ed25519PrivateKey.generate())
         trusted = TrustedKeys([signer.public_key])
         with under_load(scene) as traffic:
-            traffic.load.stop()
-            folder = traffic.site.folder
-            if not seen_within(5, lambda: _lines(folder.access_log) >= len(traffic.load.answers)):
-                raise RehearsalError(f"{folder.access_log}: is not complete")
-            gateway = Gateway(instance=INSTANCE, log=folder.access_log, state=folder.state)
+            gateway = Gateway(instance=INSTANCE, log=traffic.site.folder.access_log, state=traffic.site.folder.state)
             identity = Identity(signer, key_id(signer.public_key), trusted)
             with Shipper(gateway, store, identity, most_lines=LINES) as shipper:
+                archived = place.Bucket(store, PREFIX)
+                if not seen_within(10, lambda: shipper.step() and len(archived.names()) >= OBJECTS):
+                    raise RehearsalError(f"{gateway.log}: does not grow")
+                traffic.load.stop()
                 shipper.finish()
         pages = client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=PREFIX)
         originals = {one["Key"]: one["VersionId"] for page in pages for one in page["Versions"]}
@@ -155,7 +156,9 @@ class _Archive:
         """What somebody would do to the two."""
         altered, deleted = self.victims
         version = {"Bucket": self.bucket, "Key": deleted, "VersionId": self.originals[deleted]}
-        content = bytearray(self.client.get_object(Bucket=self.bucket, Key=altered)["Body"].read())
+        # Always of the first version: altered twice, it would be as it was.
+        written = {"Bucket": self.bucket, "Key": altered, "VersionId": self.originals[altered]}
+        content = bytearray(self.client.get_object(**written)["Body"].read())
         at = content.index(b'"status":') + len(b'"status":')
         content[at] = ord("4") if content[at] != ord("4") else ord("2")
         yield (
@@ -196,7 +199,3 @@ def _refused(call: Callable[[], object]) -> bool:
     except ClientError:
         return True
     return False
-
-
-def _lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0

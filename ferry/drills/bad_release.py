@@ -6,6 +6,7 @@ home something to be compared with, since at the smaller ones these few requests
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,7 @@ from pathlib import Path
 from ferry.artefacts import Drill
 from ferry.drills.scene import Scene
 from ferry.drills.timeline import Timeline
-from ferry.drills.traffic import SOURCE, Happened, Traffic, tell, under_load
+from ferry.drills.traffic import SOURCE, Happened, Traffic, seen_within, tell, under_load
 from ferry.errors import InvalidField, RehearsalError
 from ferry.traffic.cutover.controller import Told
 from ferry.traffic.cutover.state import State
@@ -25,6 +26,8 @@ from ferry.traffic.gate.policy import CanaryPolicy
 NAME = "bad-release"
 BAD = {"error_rate": 0.5}
 FAULT = "the release in the cloud answers half of its requests with 500"
+BEGINS_S = 30.0
+"""Until the first step is in force, and watched."""
 PATIENCE_S = 8.0
 
 
@@ -36,6 +39,8 @@ def drill(scene: Scene) -> Drill:
         timeline = Timeline(NAME, FAULT, scene.target_s)
         timeline.missing.append(f"{error}; `ferry cutover start` refuses it, too")
         return timeline.end()
+    # Statistics take seconds to load, which are none of the gate's.
+    importlib.import_module("ferry.traffic.gate.gate")
     with under_load(scene) as traffic:
         return _cut_over(scene, traffic, _shortened(policy))
 
@@ -54,7 +59,7 @@ def _cut_over(scene: Scene, traffic: Traffic, policy: CanaryPolicy) -> Drill:
     seen = _Seen(traffic)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(traffic.site.desk.controller(plan, policy_file, told=seen.told).run)
-        state = _ended(running, traffic)
+        state = _ended(running, traffic, seen)
     ended_at = time.monotonic()
     traffic.load.stop()
     if seen.broken_at is None:
@@ -73,12 +78,13 @@ def _cut_over(scene: Scene, traffic: Traffic, policy: CanaryPolicy) -> Drill:
     return timeline.end()
 
 
-def _ended(running: Future[State], traffic: Traffic) -> State:
-    """The cutover's end, by itself or, after a while, by an abort."""
+def _ended(running: Future[State], traffic: Traffic, seen: _Seen) -> State:
+    """The cutover's end, by itself or, a while after the fault, by an order to abort."""
+    seen_within(BEGINS_S, lambda: running.done() or seen.broken_at is not None)
     try:
         return running.result(PATIENCE_S)
     except NotYet:
-        traffic.site.desk.abort("ferry drill", force=True)
+        traffic.site.desk.states.order("abort", "ferry drill")
         return running.result()
 
 

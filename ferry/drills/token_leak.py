@@ -93,8 +93,8 @@ def _at_the_load_balancer(scene: Scene, timeline: Timeline, leaked: Issued, toke
     timeline.meanwhile("the load balancer in the cloud takes it until it expires", lives_s, until)
     if wide := [cidr for cidr in _admitted(scene) if ipaddress.ip_network(cidr).prefixlen == 0]:
         timeline.missing.append(
-            f"gateway.allowed_cidrs: {', '.join(wide)}; who has the token goes past the gateway to the load balancer, which "
-            "knows no revocation: name the gateways' own addresses"
+            f"gateway.allowed_cidrs: {', '.join(wide)}; who has the token goes past the gateway to the load balancer, "
+            "which knows no revocation: name the gateways' own addresses"
         )
 
 
