@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import shlex
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,6 +25,16 @@ from ferry.traffic.gateway.command import find_envoy
 from ferry.traffic.gateway.process import Event, Supervisor
 from stacks.settings import Settings
 
+DIES_WITH_US = """\
+import ctypes, os, signal, sys
+parent = int(sys.argv[1])
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+if os.getppid() == parent:
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""PR_SET_PDEATHSIG of prctl(2): it holds over exec, and comes when the thread that started the process ends, here the
+supervisor's. Elsewhere than on Linux, an Envoy outlives a rehearsal that is killed outright."""
 SERVING_SECONDS = 30.0
 """Envoy needs some tenths of a second; a machine that is busy, seconds."""
 
@@ -89,7 +102,7 @@ def serving(
             path.write_text(text, encoding="utf-8")
         gateway = GatewayFolder(folder / "gateway")
         events: queue.SimpleQueue[Event | GatewayError] = queue.SimpleQueue()
-        supervisor = Supervisor(gateway, envoy, events.put, drain_seconds=0)
+        supervisor = Supervisor(gateway, _tied_to_us(envoy, folder), events.put, drain_seconds=0)
         thread = threading.Thread(target=_run, args=(supervisor, events), name="supervisor", daemon=True)
         thread.start()
         stack.callback(thread.join)
@@ -119,6 +132,15 @@ def _run(supervisor: Supervisor, events: queue.SimpleQueue[Event | GatewayError]
         supervisor.run()
     except GatewayError as error:
         events.put(error)
+
+
+def _tied_to_us(envoy: Path, folder: Path) -> Path:
+    """A program that is Envoy, and that ends with this process however that ends: a supervisor's own Envoy goes on."""
+    program = folder / "envoy"
+    words = [sys.executable, "-I", "-S", "-c", DIES_WITH_US, str(os.getpid()), str(envoy)]
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
+    program.chmod(0o700)
+    return program.absolute()
 
 
 def _free_port() -> int:
