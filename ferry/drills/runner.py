@@ -26,7 +26,7 @@ from ferry.drills import (
     token_leak,
     zone_loss,
 )
-from ferry.drills.scene import Scene
+from ferry.drills.scene import CANARY_POLICY, Scene
 from ferry.drills.timings import Timings
 from ferry.errors import FerryError
 from ferry.planning.memory import weight_bytes
@@ -58,6 +58,7 @@ def run(
     timings: Timings,
     target_s: float,
     weights: Mapping[str, float],
+    policy: Path = CANARY_POLICY,
     told: Callable[[str], None] = lambda what: None,
 ) -> Drills:
     """The drills of these names. What a drill does to its account is done to a copy, which ends with it."""
@@ -74,6 +75,7 @@ def run(
                 target_s=target_s,
                 scratch=folder,
                 weights=weights,
+                policy=policy,
                 told=lambda what, name=name: told(f"{name}: {what}"),  # type: ignore[misc]
             )
             drills.append(drilled(name, scene))
