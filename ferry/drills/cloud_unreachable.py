@@ -33,6 +33,7 @@ def _lost(scene: Scene, traffic: Traffic) -> Drill:
     timeline = Timeline(NAME, FAULT, scene.target_s)
     admin = traffic.site.folder.admin()
     happened: list[Happened] = []
+    failures = admin.counters()["cloud"].connect_failures
     traffic.site.cloud.kill()
     faulted_at = time.monotonic()
 
@@ -40,13 +41,13 @@ def _lost(scene: Scene, traffic: Traffic) -> Drill:
         counted = admin.counters()["cloud"]
         return counted.ejected > 0 or counted.healthy == 0
 
+    if seen_within(PATIENCE_S, lambda: admin.counters()["cloud"].connect_failures > failures):
+        what = "Envoy finds that nobody takes connections there"
+        happened.append(Happened(time.monotonic(), "detected", what))
     out_at = time.monotonic() if seen_within(PATIENCE_S, is_out) else None
     seen_within(PATIENCE_S, lambda: time.monotonic() - _last_not_from_home(traffic, faulted_at) > QUIET_S)
     back_at = _last_not_from_home(traffic, faulted_at)
     recovered = time.monotonic() - back_at > QUIET_S
-    if recovered:
-        what = "the first request that the cloud did not take is answered from home"
-        happened.append(Happened(_first_from_home(traffic), "detected", what))
     if out_at is None:
         timeline.missing.append(f"Envoy did not take the cloud out within {PATIENCE_S:g} s: outlier_detection")
     else:
@@ -54,7 +55,7 @@ def _lost(scene: Scene, traffic: Traffic) -> Drill:
     if not recovered:
         timeline.missing.append("requests are not answered from home: the engine there has to take what the cloud does")
     elif out_at is not None:
-        back = max(back_at, out_at)
+        back = max(back_at, out_at, _first_from_home(traffic))
         happened.append(Happened(back, "recovered", "every request is answered, by the engine at home"))
     tell(timeline, faulted_at, happened)
     _roll_back(timeline, traffic, faulted_at)

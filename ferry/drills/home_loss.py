@@ -18,11 +18,22 @@ from ferry.drills.provisioned import Provisioned
 from ferry.drills.scene import Scene
 from ferry.drills.timeline import Timeline
 from ferry.drills.timings import Duration
-from ferry.drills.traffic import SOURCE, Traffic, seen_within, under_load
-from ferry.rehearsal.crossing.site import next_event
+from ferry.drills.traffic import (
+    REQUESTS_PER_SECOND,
+    SOURCE,
+    STEADY,
+    Traffic,
+    seen_within,
+    site_folder,
+    under_load,
+)
+from ferry.rehearsal.crossing.site import next_event, serving
+from ferry.rehearsal.load import Load
+from stacks.settings import GatewayTierSettings
 
 NAME = "home-loss"
 FAULT = "Envoy at home is killed (kill -9), and after it is back the whole room is gone"
+ASKED = 60
 SERVED_AGAIN_S = 5.0
 """Until a request that was sent after the restart is answered."""
 ROOM = "every request crosses the room, which is a single point of failure"
@@ -71,6 +82,7 @@ def _room_is_gone(timeline: Timeline, scene: Scene) -> None:
     if isinstance(way, str):
         timeline.missing.append(way)
         return
+    _the_tier_serves(timeline, scene, way.tier)
     if (check := way.health_check(scene)) is not None:
         detects_s = check["RequestInterval"] * check["FailureThreshold"]
         source = f"{check['FailureThreshold']} x {check['RequestInterval']} s of the record's health check"
@@ -92,10 +104,26 @@ def _room_is_gone(timeline: Timeline, scene: Scene) -> None:
     )
 
 
+def _the_tier_serves(timeline: Timeline, scene: Scene, tier: GatewayTierSettings) -> None:
+    """What the gateways in the cloud are configured with, on a real Envoy, without the engine of the room."""
+    with serving(site_folder(scene), scene.settings, home=STEADY, cloud=STEADY, tier=tier) as site:
+        site.home.kill()
+        started = time.monotonic()
+        with Load(site.url, requests_per_second=REQUESTS_PER_SECOND) as load:
+            seen_within(SERVED_AGAIN_S, lambda: len(load.answers) >= ASKED)
+            load.stop()
+    by_the_cloud = sum(one.outcome == "answered" and one.engine == "cloud" for one in load.answers)
+    what = f"without it, the gateway in the cloud has {by_the_cloud} of {len(load.answers)} requests answered there"
+    timeline.did("note", what, time.monotonic() - started, SOURCE)
+    if by_the_cloud < len(load.answers):
+        timeline.missing.append(f"gateway_tier: {what}; it has to carry on without the room")
+
+
 @dataclass(frozen=True)
 class _Way:
     """How clients reach the cloud without the room."""
 
+    tier: GatewayTierSettings
     zone_id: str
     name: str
     home: Mapping[str, Any]
@@ -130,7 +158,7 @@ class _Way:
         if not cloud or not home:
             lacks = "the cloud's gateways" if not cloud else "the room"
             return f"gateway_tier.record: no record of {name} in the account leads to {lacks}; `pulumi up` makes it"
-        return cls(tier.record.zone_id, name, home[0], cloud[0], gateways)
+        return cls(tier, tier.record.zone_id, name, home[0], cloud[0], gateways)
 
     def health_check(self, scene: Scene) -> Mapping[str, Any] | None:
         """Of the room's record: with one, Route 53 stops naming the room by itself."""

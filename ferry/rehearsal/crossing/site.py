@@ -18,12 +18,12 @@ from ferry.errors import GatewayError
 from ferry.rehearsal import certificate
 from ferry.rehearsal.stub_engine import StubEngine
 from ferry.rehearsal.stub_engine.port import HOST, bound
-from ferry.render.hybrid import Addresses, gateway_files
+from ferry.render.hybrid import GATEWAY, Addresses, gateway_files, tier_files
 from ferry.traffic.cutover.desk import Desk
 from ferry.traffic.gateway import GatewayFolder
 from ferry.traffic.gateway.command import find_envoy
 from ferry.traffic.gateway.process import Event, Supervisor
-from stacks.settings import Settings
+from stacks.settings import GatewayTierSettings, Settings
 
 DIES_WITH_US = """\
 import ctypes, os, signal, sys
@@ -71,8 +71,11 @@ def serving(
     home: Mapping[str, Any] | None = None,
     cloud: Mapping[str, Any] | None = None,
     journals: bool = False,
+    tier: GatewayTierSettings | None = None,
 ) -> Iterator[Site]:
     """A site in an empty folder. `home`, `cloud`: how the engines behave; `journals`: home.journal and cloud.journal.
+
+    `tier`: the gateway is that of the cloud, not that at home.
 
     Raises GatewayError where there is no Envoy, or where it refuses the configuration.
     """
@@ -96,11 +99,11 @@ def serving(
             cloud_port=in_cloud.port,
             ca_file=str(authority.absolute()),
         )
-        for name, text in gateway_files(settings, addresses, None, site="rehearsal", engine="vllm").items():
+        for name, text in _files(settings, tier, addresses).items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        gateway = GatewayFolder(folder / "gateway")
+        gateway = GatewayFolder(folder / GATEWAY)
         events: queue.SimpleQueue[Event | GatewayError] = queue.SimpleQueue()
         supervisor = Supervisor(gateway, _tied_to_us(envoy, folder), events.put, drain_seconds=0)
         thread = threading.Thread(target=_run, args=(supervisor, events), name="supervisor", daemon=True)
@@ -110,6 +113,13 @@ def serving(
         site = Site(gateway, at_home, in_cloud, events)
         next_event(site, "serving")
         yield site
+
+
+def _files(settings: Settings, tier: GatewayTierSettings | None, addresses: Addresses) -> Mapping[str, str]:
+    if tier is None:
+        return gateway_files(settings, addresses, None, site="rehearsal", engine="vllm")
+    files = tier_files(settings, tier, {}, site="rehearsal", engine="vllm", addresses=addresses)
+    return {f"{GATEWAY}/{name}": text for name, text in files.items()}
 
 
 def next_event(site: Site, what: str) -> Event:
