@@ -34,8 +34,10 @@ from stacks.settings import GatewayTierSettings
 NAME = "home-loss"
 FAULT = "Envoy at home is killed (kill -9), and after it is back the whole room is gone"
 ASKED = 60
+"""Requests to the gateway in the cloud."""
 SERVED_AGAIN_S = 5.0
 """Until a request that was sent after the restart is answered."""
+AT_ONCE = Duration(0, "assumed", "clients are refused at once")
 ROOM = "every request crosses the room, which is a single point of failure"
 
 
@@ -44,14 +46,7 @@ def drill(scene: Scene) -> Drill:
     timeline = Timeline(NAME, FAULT, scene.target_s)
     with under_load(scene, cloud_percent=100) as traffic:
         _envoy_is_killed(timeline, traffic)
-    _room_is_gone(timeline, scene)
-    return timeline.end()
-
-
-def room_lost(scene: Scene) -> Drill:
-    """The loss of the room alone."""
-    timeline = Timeline(NAME, "the whole room is gone", scene.target_s)
-    _room_is_gone(timeline, scene)
+    room_is_gone(timeline, scene)
     return timeline.end()
 
 
@@ -59,7 +54,7 @@ def _envoy_is_killed(timeline: Timeline, traffic: Traffic) -> None:
     started, weight = time.monotonic(), traffic.cloud_percent()
     os.kill(traffic.site.envoy_pid, signal.SIGKILL)
     next_event(traffic.site, "died")
-    serving = next_event(traffic.site, "serving")
+    back = next_event(traffic.site, "serving")
     back_at = time.monotonic()
 
     def is_answered() -> bool:
@@ -69,7 +64,7 @@ def _envoy_is_killed(timeline: Timeline, traffic: Traffic) -> None:
     answered = seen_within(SERVED_AGAIN_S, is_answered)
     traffic.load.stop()
     timeline.lost_requests = len(traffic.lost())
-    what = f"its supervisor starts it again: nobody was served for {serving.gap_ms:.0f} ms"
+    what = f"its supervisor starts it again: nobody was served for {back.gap_ms:.0f} ms"
     timeline.did("note", what, back_at - started, f"{SOURCE}, under `ferry gateway run`'s supervisor")
     if not answered or traffic.cloud_percent() != weight:
         timeline.missing.append(
@@ -77,7 +72,8 @@ def _envoy_is_killed(timeline: Timeline, traffic: Traffic) -> None:
         )
 
 
-def _room_is_gone(timeline: Timeline, scene: Scene) -> None:
+def room_is_gone(timeline: Timeline, scene: Scene) -> None:
+    """Who carries on, and how clients get there."""
     way, timings = _Way.of(scene), scene.timings
     if isinstance(way, str):
         timeline.missing.append(way)
@@ -89,18 +85,17 @@ def _room_is_gone(timeline: Timeline, scene: Scene) -> None:
         timeline.waited("detected", "Route 53 finds the room unhealthy", Duration(detects_s, "assumed", source))
         timeline.waited("decided", "it answers with the cloud's record alone", Duration(0, "assumed", source))
     else:
-        timeline.waited("detected", "nothing in the account watches the room: clients say so", _AT_ONCE)
+        timeline.waited("detected", "nothing in the account watches the room: clients say so", AT_ONCE)
         timeline.waited("decided", "a person gives the cloud's record all of the weight", timings.person)
         started = time.monotonic()
         way.lead_to_the_cloud(scene)
         what = f"{way.name} leads to the cloud alone"
         timeline.did("note", what, time.monotonic() - started, "ChangeResourceRecordSets on the copied account")
         timeline.waited("note", "all of Route 53's servers have it", timings.record_propagation)
-    ttl_s = way.home.get("TTL", _ALIAS_TTL_S)
     timeline.waited(
         "recovered",
         f"clients ask for {way.name} again, and {way.gateways} gateways in the cloud answer",
-        Duration(ttl_s, "assumed", f"TTL of {way.name} in the account"),
+        Duration(way.home["TTL"], "assumed", f"TTL of {way.name} in the account"),
     )
 
 
@@ -177,11 +172,6 @@ class _Way:
         scene.account.client("route53").change_resource_record_sets(
             HostedZoneId=self.zone_id, ChangeBatch={"Changes": changes}
         )
-
-
-_ALIAS_TTL_S = 60
-"""docs.aws.amazon.com/Route53/latest/DeveloperGuide/resource-record-sets-choosing-alias-non-alias.html"""
-_AT_ONCE = Duration(0, "assumed", "clients are refused at once")
 
 
 def _desired(scene: Scene, group: str) -> int:

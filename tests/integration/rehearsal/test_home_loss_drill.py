@@ -12,6 +12,7 @@ import pytest
 from ferry.artefacts import Drill
 from ferry.drills import home_loss
 from ferry.drills.scene import Scene
+from ferry.drills.timeline import Timeline
 from ferry.drills.timings import Timings
 from ferry.rehearsal.account import EmbeddedAccount
 from tests.conftest import Rehearsed
@@ -34,7 +35,9 @@ def lost(own: Rehearsed, tmp_path: Path) -> Lost:
             target_s=900,
             scratch=tmp_path,
         )
-        return home_loss.room_lost(scene)
+        timeline = Timeline(home_loss.NAME, "the whole room is gone", scene.target_s)
+        home_loss.room_is_gone(timeline, scene)
+        return timeline.end()
 
     return run
 
