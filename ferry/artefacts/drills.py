@@ -52,6 +52,15 @@ class Drill(Frozen):
         return self.seconds_to("recovered")
 
     @property
+    def outcome(self) -> str:
+        """What came of it, in a few words."""
+        if self.skipped is not None:
+            return f"skipped: {self.skipped}"
+        if self.mttr_s is None:
+            return f"not recovered (target {minutes(self.target_s)})"
+        return f"recovered after {minutes(self.mttr_s)} (target {minutes(self.target_s)})"
+
+    @property
     def passed(self) -> bool:
         """Whether it ran, recovered within its target, lost nothing that was not its fault's, and misses nothing."""
         return not self.missing and self.mttr_s is not None and self.mttr_s <= self.target_s
@@ -71,3 +80,9 @@ class Drills(Artefact):
     def passed(self) -> bool:
         """Whether each drill that ran met its target."""
         return all(drill.passed for drill in self.drills if drill.skipped is None)
+
+
+def minutes(seconds: float) -> str:
+    """Seconds as a drill counts them: `12:05`."""
+    whole = round(seconds)
+    return f"{whole // 60}:{whole % 60:02d}"

@@ -19,6 +19,7 @@ from ferry.cli.compliance import compliance
 from ferry.cli.cost import cost
 from ferry.cli.cutover import cutover, rollback
 from ferry.cli.doctor import doctor
+from ferry.cli.drill import drill
 from ferry.cli.gateway import gateway
 from ferry.cli.models import models
 from ferry.cli.models_rollout import rollout
@@ -41,7 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (assess, plan, simulate, cost, render, rehearse, report, up, drift, rollback, doctor):
+for verb in (assess, plan, simulate, cost, render, rehearse, drill, report, up, drift, rollback, doctor):
     app.command()(verb)
 app.add_typer(catalog, name="catalog")
 models.command("rollout")(rollout)

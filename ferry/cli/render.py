@@ -41,6 +41,14 @@ def render(
             metavar="FILE", help="CA certificates that the gateway trusts for the cloud [default: the system's]."
         ),
     ] = None,
+    exporters: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,…",
+            help="Exporters on each server at home, of dcgm, node, ipmi, smartctl: alert rules for what they tell "
+            "[default: dcgm,node; without NVIDIA GPUs: node].",
+        ),
+    ] = None,
     override_verdict: Annotated[
         bool, typer.Option("--override-verdict", help="Render although the verdict is stay; the ledger says so.")
     ] = False,
@@ -52,6 +60,7 @@ def render(
     from ferry.project import project_at
     from ferry.render import Addresses
     from ferry.render import render as render_plan
+    from ferry.render.alerts import exporters_named
 
     rendered = render_plan(
         plan_file,
@@ -61,6 +70,7 @@ def render(
         override_verdict=override_verdict,
         force=force,
         addresses=Addresses.named(gateway=gateway_address, engine=engine_address, ca_file=ca_file),
+        exporters=None if exporters is None else exporters_named(exporters),
     )
     ledger.append(
         plan_file.parent,

@@ -37,13 +37,19 @@ class Timeline:
         self.now_s += seconds
         self._add(phase, what, Duration(seconds, "measured", source), clock_is_real=True)
 
+    def meanwhile(self, what: str, at_s: float, duration: Duration) -> None:
+        """Something that happens beside the rest, so long after the fault, and delays nothing."""
+        then, self.now_s = self.now_s, at_s
+        self._add("note", what, duration, clock_is_real=False)
+        self.now_s = then
+
     def end(self) -> Drill:
         """What came of it."""
         return Drill(
             name=self.name,
             fault=self.fault,
             target_s=self.target_s,
-            timeline=self.moments,
+            timeline=sorted(self.moments, key=lambda moment: moment.at_s),
             lost_requests=self.lost_requests,
             savings=self.savings,
             missing=self.missing,

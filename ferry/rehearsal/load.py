@@ -65,6 +65,8 @@ class Load:
         self._ended = Event()
         self._thread = Thread(target=lambda: asyncio.run(self._send()), name="load", daemon=True)
         self.answers: list[Answer] = []
+        self.began_at = 0.0
+        """In seconds of `time.monotonic`, the clock that the answers' times count from."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -82,7 +84,7 @@ class Load:
 
     async def _send(self) -> None:
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = self.began_at = loop.time()
         under_way: set[asyncio.Task[None]] = set()
         number = 0
         while True:

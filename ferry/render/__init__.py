@@ -77,11 +77,13 @@ def render(
     override_verdict: bool = False,
     force: bool = False,
     addresses: Addresses | None = None,
+    exporters: Sequence[str] | None = None,
 ) -> Rendered:
     """Write the stack file of the plan's environment, and the hybrid template under `out` (PROJECT/build/ENV).
 
     `project` is found from the working folder where it is not named. `signing_key` (PROJECT/.ferry/signing-key.pem) is
-    made where it is missing. `override_verdict` goes on although the verdict is "stay"; `force` accepts an edited plan.
+    made where it is missing. `exporters` run on each server of the site (ferry.render.alerts.EXPORTERS); None: what is
+    usual for its GPUs. `override_verdict` goes on although the verdict is "stay"; `force` accepts an edited plan.
     Raises ArtefactError for a plan that cannot be trusted, RenderError for one that cannot be rendered, and
     InvalidField for a stack that AWS would refuse; then nothing is written.
     """
@@ -112,7 +114,7 @@ def render(
         raise InvalidField(f"{stack.path}: gateway.domain_name is encrypted, and the gateway at home has to name it")
     gateway = GatewayFolder(out / "local" / hybrid.GATEWAY)
     routes = gateway.read_routes() if gateway.routes_file.exists() else None
-    local = hybrid.local_files(plan, settings, addresses or Addresses(), routes)
+    local = hybrid.local_files(plan, settings, addresses or Addresses(), routes, exporters)
     cloud = hybrid.cloud_files(plan, settings, node_bundle.BUNDLE_NAME, trusted)
     bundles = {bundle_path: bundle}
     if tier := settings.gateway_tier:

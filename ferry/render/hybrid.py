@@ -6,13 +6,15 @@ Pure: a plan, the stack's settings and the site's addresses in, file names and c
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ferry.artefacts import Plan
+from ferry.catalog import xids
 from ferry.errors import InvalidField, RenderError
+from ferry.render import alerts
 from ferry.traffic.gateway.command import ARGUMENTS, DRAIN_SECONDS, FLUSH_MILLISECONDS
 from ferry.traffic.gateway.routes import Routes, Stage
 from ferry.traffic.tokens import envoy_filters
@@ -32,12 +34,11 @@ CA_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.
 """Where Debian, Red Hat and macOS keep the certificate authorities that the system trusts."""
 
 ENGINE_PORTS = {"sglang": 30000}  # docs.sglang.io/advanced_features/server_arguments.html; the others use 8000
-EXPORTERS = {"dcgm": 9400, "node": 9100}
 MAX_CONNECTIONS = 10_000
 RENDEZVOUS_PORT = 29_400  # torchrun's own default
 GPU_HOT_CELSIUS = 85
-APPLICATION_XIDS = (13, 31, 43, 45)
-"""Xids that an application causes on healthy hardware: docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html."""
+SCHEDULERS = {"slurm": ("slurm", "sbatch", "srun"), "kubernetes": ("kube", "k8s", "pytorchjob", "mpijob", "volcano")}
+"""What the name of a training job's launcher says of the scheduler: the runbook's commands follow from it."""
 
 # Safe on every site: they name only what is not wanted, so that NCCL keeps its choice of transport.
 NCCL = {"NCCL_DEBUG": "WARN", "NCCL_SOCKET_IFNAME": "^lo,docker,veth,br-"}
@@ -136,15 +137,29 @@ def routes(settings: Settings, present: Routes | None) -> Routes:
     )
 
 
-def local_files(plan: Plan, settings: Settings, addresses: Addresses, present: Routes | None) -> dict[str, str]:
-    """What stays at home: path below `local/` to content. `present`: the gateway's routes, where it has some."""
-    values = _local_values(plan, settings, addresses, routes(settings, present))
+def local_files(
+    plan: Plan,
+    settings: Settings,
+    addresses: Addresses,
+    present: Routes | None,
+    exporters: Sequence[str] | None = None,
+) -> dict[str, str]:
+    """What stays at home: path below `local/` to content. `present`: the gateway's routes, where it has some.
+
+    `exporters` run on each server of the site, by the names of `alerts.EXPORTERS`; None: what is usual there.
+    """
+    jobs = alerts.usual_exporters(plan) if exporters is None else exporters
+    values = _local_values(plan, settings, addresses, routes(settings, present)) | {
+        "exporters": {job: alerts.EXPORTERS[job] for job in jobs}
+    }
+    rules, left_out = alerts.rule_files(values)
+    values |= {"left_out": left_out, "alerts": [name for text in rules.values() for name in alerts.names(text)]}
     names = [
-        *("README.md", "runbook.md"),
-        *("prometheus/prometheus.yaml", "prometheus/dcgm-counters.csv", *OPERATORS_OWN),
-        *(f"prometheus/rules/{name}.yaml" for name in ("engine", "gpu", "node", "gateway")),
+        *("README.md", "runbook.md", "prometheus/prometheus.yaml", *OPERATORS_OWN),
+        *(["prometheus/dcgm-counters.csv"] if "dcgm" in jobs else []),
     ]
     files = {name: render(f"hybrid/local/{name}.j2", **values) for name in names}
+    files |= {f"prometheus/rules/{name}.yaml": text for name, text in rules.items()}
     files |= gateway_files(settings, addresses, present, site=plan.site, engine=plan.serving_facts.engine)
     for each in values["jobs"]:
         for template, suffix in (("compose.yaml", "compose.yaml"), ("job.sbatch", "sbatch")):
@@ -172,16 +187,22 @@ def gateway_files(
 
 
 def tier_files(
-    settings: Settings, tier: GatewayTierSettings, present: Mapping[str, str], *, site: str, engine: str
+    settings: Settings,
+    tier: GatewayTierSettings,
+    present: Mapping[str, str],
+    *,
+    site: str,
+    engine: str,
+    addresses: Addresses | None = None,
 ) -> dict[str, str]:
     """The folder of the gateway in the cloud: its path below the gateway's folder to content.
 
     The configuration is that of home, seen from the cloud: everything goes to the cloud's side, and home is its
     fallback where the tier has an address for it. `present` are the filters that home has now, by the paths that
-    `TOKENS_OWN` names.
+    `TOKENS_OWN` names. `addresses`: those of a rehearsal.
     """
     home = tier.home_engine.rpartition(":") if tier.home_engine else None
-    addresses = Addresses(
+    addresses = addresses or Addresses(
         gateway_host="0.0.0.0",  # noqa: S104 (in a container without another address)
         gateway_port=TIER_PORT,
         engine_host=home[0] if home else "127.0.0.1",
@@ -310,13 +331,15 @@ def _local_values(plan: Plan, settings: Settings, addresses: Addresses, divided:
         "engine": engine,
         "known_engines": sorted(ENGINES),
         "metrics": ENGINES.get(engine),
-        "exporters": EXPORTERS,
         "ttft_p99_seconds": None if plan.slo.ttft_p99_ms is None else f"{plan.slo.ttft_p99_ms / 1000:g}",
         "latency_p99_seconds": f"{monitoring.latency_p99_seconds:g}",
         "queue_per_instance": monitoring.queue_per_instance,
         "error_rate_percent": f"{monitoring.error_rate_percent:g}",
         "gpu_hot_celsius": GPU_HOT_CELSIUS,
-        "application_xids": APPLICATION_XIDS,
+        "xids": xids.all_xids(),
+        "xid_alerts": alerts.xid_alerts(),
+        "actions": alerts.ACTIONS,
+        "schedulers": _schedulers(plan),
         "runbook": "runbook.md",
         "jobs": _jobs(plan),
         "nccl": NCCL,
@@ -324,6 +347,13 @@ def _local_values(plan: Plan, settings: Settings, addresses: Addresses, divided:
         "nodes": None if plan.cluster is None else plan.cluster.nodes,
         "gpus_per_node": None if plan.cluster is None else plan.cluster.gpus_per_node,
     }
+
+
+def _schedulers(plan: Plan) -> list[str]:
+    launchers = [job.launcher.lower() for job in plan.training]
+    return [
+        name for name, words in SCHEDULERS.items() if any(word in launcher for word in words for launcher in launchers)
+    ]
 
 
 def _endpoint(address: str) -> dict[str, Any]:

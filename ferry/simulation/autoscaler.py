@@ -79,6 +79,11 @@ class ScalingProgram:
         """float64[any]: a fresh copy; no datapoint has been seen."""
         return self._state.copy()
 
+    def alarm_states(self, state: Floats) -> list[int]:
+        """OK, ALARM or INSUFFICIENT_DATA (ferry.simulation.alarms) of each alarm, in the order of the policies."""
+        count = int(self._parameters[_ALARMS])
+        return [int(value) for value in state[_STATE_HEADER : _STATE_HEADER + count]]
+
 
 def compile_spec(spec: ScalingSpec, *, start: datetime | None = None, horizon_s: float = 0.0) -> ScalingProgram:
     """Make arrays of a spec.

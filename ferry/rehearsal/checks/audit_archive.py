@@ -160,7 +160,7 @@ def the_trail_records_every_use_of_the_models(account: Account, stack: Stack) ->
 def weakening_the_trail_raises_an_alarm(account: Account, stack: Stack) -> Iterator[Seen]:
     """For each call that stops or weakens something, an enabled rule sends the event to the notifications' topic."""
     topic = stack.outputs["notification_topic_arn"]
-    told = _rules_that_tell(account, topic)
+    told = rules_that_tell(account, topic)
     for event in _weakening(stack, sorted(told)):
         heard = any(matches(pattern, event) for pattern in told.values())
         call = f"{event['detail']['eventName']} {event['detail']['eventSource']}"
@@ -195,7 +195,7 @@ def _lock(account: Account, bucket: str) -> str:
     return f"{retention.get('Mode', 'no default')} {retention.get('Days', 0)} days"
 
 
-def _rules_that_tell(account: Account, topic_arn: str) -> dict[str, Mapping[str, Any]]:
+def rules_that_tell(account: Account, topic_arn: str) -> dict[str, Mapping[str, Any]]:
     """Name and pattern of the enabled rules whose events go to the topic."""
     events = account.client("events")
     return {
@@ -212,8 +212,10 @@ def _weakening(stack: Stack, rule_names: list[str]) -> Iterator[dict[str, Any]]:
     """Events as CloudTrail reports them, one for each way to weaken the archive."""
     arn, bucket, key = (stack.outputs[name] for name in ("trail_arn", "audit_bucket", "audit_key_arn"))
     for call in ("StopLogging", "DeleteTrail", "UpdateTrail"):
-        yield _event("cloudtrail.amazonaws.com", call, requestParameters={"name": arn})
-    yield _event("cloudtrail.amazonaws.com", "PutEventSelectors", requestParameters={"trailName": arn.split("/")[-1]})
+        yield trail_event("cloudtrail.amazonaws.com", call, requestParameters={"name": arn})
+    yield trail_event(
+        "cloudtrail.amazonaws.com", "PutEventSelectors", requestParameters={"trailName": arn.split("/")[-1]}
+    )
     for call in (
         "PutBucketPolicy",
         "DeleteBucketPolicy",
@@ -223,15 +225,16 @@ def _weakening(stack: Stack, rule_names: list[str]) -> Iterator[dict[str, Any]]:
         "DeleteBucketPublicAccessBlock",
         "DeleteBucket",
     ):
-        yield _event("s3.amazonaws.com", call, requestParameters={"bucketName": bucket})
+        yield trail_event("s3.amazonaws.com", call, requestParameters={"bucketName": bucket})
     for call in ("DisableKey", "ScheduleKeyDeletion", "PutKeyPolicy"):
-        yield _event("kms.amazonaws.com", call, resources=[{"ARN": key, "type": "AWS::KMS::Key"}])
+        yield trail_event("kms.amazonaws.com", call, resources=[{"ARN": key, "type": "AWS::KMS::Key"}])
     watching = next((name for name in rule_names if "weakened" in name), "none")
-    yield _event("events.amazonaws.com", "DisableRule", requestParameters={"name": watching})
-    yield _event("events.amazonaws.com", "RemoveTargets", requestParameters={"rule": watching})
+    yield trail_event("events.amazonaws.com", "DisableRule", requestParameters={"name": watching})
+    yield trail_event("events.amazonaws.com", "RemoveTargets", requestParameters={"rule": watching})
 
 
-def _event(source: str, call: str, **detail: Any) -> dict[str, Any]:
+def trail_event(source: str, call: str, **detail: Any) -> dict[str, Any]:
+    """A call as EventBridge has it from CloudTrail."""
     return {
         "source": f"aws.{source.split('.')[0]}",
         "detail-type": "AWS API Call via CloudTrail",
