@@ -32,6 +32,10 @@ def drill(
         Path | None,
         typer.Option("--timings", metavar="FILE", help="Durations that you measured, in place of the assumed ones."),
     ] = None,
+    policy_file: Annotated[
+        Path | None,
+        typer.Option("--policy", metavar="FILE", help="Of the cutover that a bad release comes into."),
+    ] = None,
     target_minutes: Annotated[
         float, typer.Option("--target-minutes", min=0, help="How long a recovery may take.")
     ] = 15,
@@ -46,6 +50,7 @@ def drill(
     """
     from ferry import ledger
     from ferry.drills import runner
+    from ferry.drills.scene import CANARY_POLICY
     from ferry.drills.text import describe
     from ferry.drills.timings import Timings
     from ferry.project import project_at
@@ -70,13 +75,14 @@ def drill(
                 timings=timings,
                 target_s=target_minutes * 60,
                 weights=weights,
+                policy=policy_file or CANARY_POLICY,
                 told=told,
             )
     result.write(output)
     ledger.append(
         output.parent,
         "drill",
-        inputs=[path for path in (plan_file, timings_file) if path],
+        inputs=[path for path in (plan_file, timings_file, policy_file) if path],
         outputs=[output],
         forced=force,
         result="passed" if result.passed else "missed",

@@ -11,6 +11,7 @@ import json
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ferry.artefacts import Drill
 from ferry.drills.scene import Scene
 from ferry.drills.timeline import Timeline
 from ferry.drills.traffic import SOURCE, Happened, Traffic, seen_within, tell, under_load
-from ferry.errors import InvalidField, RehearsalError
+from ferry.errors import InvalidField, RehearsalError, TrafficError
 from ferry.traffic.cutover.controller import Told
 from ferry.traffic.cutover.state import State
 from ferry.traffic.gate.policy import CanaryPolicy
@@ -36,9 +37,8 @@ def drill(scene: Scene) -> Drill:
     try:
         policy = CanaryPolicy.load(scene.policy)
     except InvalidField as error:
-        timeline = Timeline(NAME, FAULT, scene.target_s)
-        timeline.missing.append(f"{error}; `ferry cutover start` refuses it, too")
-        return timeline.end()
+        missing = [f"{error}; `ferry cutover start` refuses it, too"]
+        return Drill(name=NAME, fault=FAULT, target_s=scene.target_s, timeline=[], missing=missing)
     # Statistics take seconds to load, which are none of the gate's.
     importlib.import_module("ferry.traffic.gate.gate")
     with under_load(scene) as traffic:
@@ -84,7 +84,8 @@ def _ended(running: Future[State], traffic: Traffic, seen: _Seen) -> State:
     try:
         return running.result(PATIENCE_S)
     except NotYet:
-        traffic.site.desk.states.order("abort", "ferry drill")
+        with suppress(TrafficError):  # it may have ended in this moment
+            traffic.site.desk.states.order("abort", "ferry drill")
         return running.result()
 
 

@@ -11,8 +11,9 @@ import time
 from ferry.artefacts import Drill
 from ferry.drills.scene import Scene
 from ferry.drills.timeline import Timeline
-from ferry.drills.traffic import Happened, Traffic, seen_within, tell, under_load
+from ferry.drills.traffic import REQUESTS_PER_SECOND, Happened, Traffic, seen_within, tell, under_load
 from ferry.errors import GatewayError
+from ferry.rehearsal.load import Answer
 
 NAME = "cloud-unreachable"
 FAULT = "the cloud, which answers every request, is gone: kill -9"
@@ -33,6 +34,7 @@ def _lost(scene: Scene, traffic: Traffic) -> Drill:
     timeline = Timeline(NAME, FAULT, scene.target_s)
     admin = traffic.site.folder.admin()
     happened: list[Happened] = []
+    failures = admin.counters()["cloud"].connect_failures
     traffic.site.cloud.kill()
     faulted_at = time.monotonic()
 
@@ -40,13 +42,16 @@ def _lost(scene: Scene, traffic: Traffic) -> Drill:
         counted = admin.counters()["cloud"]
         return counted.ejected > 0 or counted.healthy == 0
 
+    if seen_within(PATIENCE_S, lambda: admin.counters()["cloud"].connect_failures > failures):
+        what = "Envoy finds that nobody takes connections there"
+        happened.append(Happened(time.monotonic(), "detected", what))
     out_at = time.monotonic() if seen_within(PATIENCE_S, is_out) else None
-    seen_within(PATIENCE_S, lambda: time.monotonic() - _last_not_from_home(traffic, faulted_at) > QUIET_S)
-    back_at = _last_not_from_home(traffic, faulted_at)
-    recovered = time.monotonic() - back_at > QUIET_S
-    if recovered:
-        what = "the first request that the cloud did not take is answered from home"
-        happened.append(Happened(_first_from_home(traffic), "detected", what))
+
+    def is_back() -> bool:
+        quiet_s = time.monotonic() - _last_not_from_home(traffic, faulted_at)
+        return quiet_s > QUIET_S and len(_from_home(traffic)) > QUIET_S * REQUESTS_PER_SECOND / 2
+
+    recovered = seen_within(PATIENCE_S, is_back)
     if out_at is None:
         timeline.missing.append(f"Envoy did not take the cloud out within {PATIENCE_S:g} s: outlier_detection")
     else:
@@ -54,8 +59,8 @@ def _lost(scene: Scene, traffic: Traffic) -> Drill:
     if not recovered:
         timeline.missing.append("requests are not answered from home: the engine there has to take what the cloud does")
     elif out_at is not None:
-        back = max(back_at, out_at)
-        happened.append(Happened(back, "recovered", "every request is answered, by the engine at home"))
+        back_at = max(_last_not_from_home(traffic, faulted_at), out_at, _from_home(traffic)[0])
+        happened.append(Happened(back_at, "recovered", "every request is answered, by the engine at home"))
     tell(timeline, faulted_at, happened)
     _roll_back(timeline, traffic, faulted_at)
     traffic.load.stop()
@@ -78,20 +83,19 @@ def _roll_back(timeline: Timeline, traffic: Traffic, faulted_at: float) -> None:
         return
     seconds = time.monotonic() - started
     what = f"`ferry rollback`: everything goes home, {seconds:.2f} s later, and the cloud was not asked"
-    tell(timeline, faulted_at + timeline.now_s, [Happened(time.monotonic(), "note", what)])
+    tell(timeline, faulted_at, [Happened(time.monotonic(), "note", what)])
 
 
 def _last_not_from_home(traffic: Traffic, faulted_at: float) -> float:
     """When the last request ended that somebody else answered, or nobody."""
-    began_at = traffic.load.began_at
-    ends = [
-        began_at + one.sent_s + one.seconds
-        for one in traffic.load.answers
-        if one.outcome != "answered" or one.engine != "home"
-    ]
-    return max([faulted_at, *ends])
+    others = [one for one in traffic.load.answers if one.outcome != "answered" or one.engine != "home"]
+    return max([faulted_at, *(_ended_at(traffic, one) for one in others)])
 
 
-def _first_from_home(traffic: Traffic) -> float:
-    began_at = traffic.load.began_at
-    return min(began_at + one.sent_s + one.seconds for one in traffic.load.answers if one.engine == "home")
+def _from_home(traffic: Traffic) -> list[float]:
+    """When requests ended that the engine at home answered, the first one first."""
+    return sorted(_ended_at(traffic, one) for one in traffic.load.answers if one.engine == "home")
+
+
+def _ended_at(traffic: Traffic, answer: Answer) -> float:
+    return traffic.load.began_at + answer.sent_s + answer.seconds

@@ -16,10 +16,15 @@ from ferry.drills.replacement import replaced, slowest, told
 from ferry.drills.scene import Scene
 from ferry.drills.timeline import Timeline
 from ferry.drills.timings import Duration
+from ferry.errors import CatalogError
+from ferry.render import alerts
 from templates.engine_metrics import GPU_XID_ERRORS
 
 NAME = "gpu-fault"
 XID = 79
+PROMETHEUS_S = 30
+"""Of the site's Prometheus: a scrape and an evaluation, each every 15 s (templates/hybrid/local/prometheus)."""
+_SCRAPED = Duration(PROMETHEUS_S, "assumed", "15 s of scrape and 15 s of evaluation in the rendered prometheus.yaml")
 
 
 def drill(scene: Scene) -> Drill:
@@ -33,13 +38,14 @@ def drill(scene: Scene) -> Drill:
 
 def _fallen(scene: Scene, provisioned: Provisioned, fleet: Fleet) -> Drill:
     node = fleet.instances[0]
-    alarms = provisioned.alarms_on(GPU_XID_ERRORS, fleet.group)
+    told_by = provisioned.alarms_on(GPU_XID_ERRORS, fleet.group)
     seen = fleet.target is not None and fleet.is_replaced_by_verdict
     if seen:
         _replace(scene, node)
 
     def story(supply: Supply) -> Timeline:
         timeline = Timeline(NAME, f"Xid {XID} on {node} of {fleet.group}: its engine ends for good", scene.target_s)
+        timeline.meanwhile(f"the same at home: {_at_home()}", PROMETHEUS_S, _SCRAPED)
         if fleet.target is not None and seen:
             check = fleet.target
             timeline.waited(
@@ -50,13 +56,13 @@ def _fallen(scene: Scene, provisioned: Provisioned, fleet: Fleet) -> Drill:
             timeline.waited(
                 "decided", "the group takes that verdict, and replaces the node", scene.timings.health_verdict
             )
-            if alarms:
-                what, after = _notice(scene, alarms[0])
+            if told_by:
+                what, after = _notice(scene, told_by[0])
                 timeline.meanwhile(what, after.seconds, after)
-        elif alarms:
-            timeline.waited("detected", *_notice(scene, alarms[0]))
+        elif told_by:
+            timeline.waited("detected", *_notice(scene, told_by[0]))
             timeline.waited("decided", "somebody sets the node's health to Unhealthy", scene.timings.person)
-        if not alarms:
+        if not told_by:
             timeline.missing.append(
                 f"ferry:monitoring: no alarm on {GPU_XID_ERRORS} of {fleet.group} tells anybody; `pulumi up` makes it"
             )
@@ -65,7 +71,7 @@ def _fallen(scene: Scene, provisioned: Provisioned, fleet: Fleet) -> Drill:
                 f"{fleet.setting}.fleet: the group's health check is {fleet.health_check_type}, so a node whose engine "
                 "is dead stays; `pulumi up` makes it ELB"
             )
-        if seen or alarms:
+        if seen or told_by:
             replaced(timeline, fleet, supply, 1, among=f"in place of {node}")
         return timeline
 
@@ -85,3 +91,11 @@ def _notice(scene: Scene, alarm: Mapping[str, Any]) -> tuple[str, Duration]:
     source = f"{periods} x {alarm['Period']} s in the account; {delay.source}"
     what = f"{alarm['AlarmName']} is told: {alarm['AlarmDescription']}"
     return what, Duration(alarm["Period"] * periods + delay.seconds, delay.basis, source)
+
+
+def _at_home() -> str:
+    """The alert of the rendered rules, and what it asks a person to do."""
+    alert = alerts.xid_alert(XID)
+    if alert is None:
+        raise CatalogError(f"Xid {XID} raises no alert at home; ferry/catalog/xids.csv has to name an action for it")
+    return f"{alert.name} ({alert.severity}) asks to {alerts.ACTIONS[alert.action]}"

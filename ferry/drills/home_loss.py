@@ -18,13 +18,26 @@ from ferry.drills.provisioned import Provisioned
 from ferry.drills.scene import Scene
 from ferry.drills.timeline import Timeline
 from ferry.drills.timings import Duration
-from ferry.drills.traffic import SOURCE, Traffic, seen_within, under_load
-from ferry.rehearsal.crossing.site import next_event
+from ferry.drills.traffic import (
+    REQUESTS_PER_SECOND,
+    SOURCE,
+    STEADY,
+    Traffic,
+    seen_within,
+    site_folder,
+    under_load,
+)
+from ferry.rehearsal.crossing.site import next_event, serving
+from ferry.rehearsal.load import Load
+from stacks.settings import GatewayTierSettings
 
 NAME = "home-loss"
 FAULT = "Envoy at home is killed (kill -9), and after it is back the whole room is gone"
+ASKED = 60
+"""Requests to the gateway in the cloud."""
 SERVED_AGAIN_S = 5.0
 """Until a request that was sent after the restart is answered."""
+AT_ONCE = Duration(0, "assumed", "clients are refused at once")
 ROOM = "every request crosses the room, which is a single point of failure"
 
 
@@ -33,14 +46,7 @@ def drill(scene: Scene) -> Drill:
     timeline = Timeline(NAME, FAULT, scene.target_s)
     with under_load(scene, cloud_percent=100) as traffic:
         _envoy_is_killed(timeline, traffic)
-    _room_is_gone(timeline, scene)
-    return timeline.end()
-
-
-def room_lost(scene: Scene) -> Drill:
-    """The loss of the room alone."""
-    timeline = Timeline(NAME, "the whole room is gone", scene.target_s)
-    _room_is_gone(timeline, scene)
+    room_is_gone(timeline, scene)
     return timeline.end()
 
 
@@ -48,7 +54,7 @@ def _envoy_is_killed(timeline: Timeline, traffic: Traffic) -> None:
     started, weight = time.monotonic(), traffic.cloud_percent()
     os.kill(traffic.site.envoy_pid, signal.SIGKILL)
     next_event(traffic.site, "died")
-    serving = next_event(traffic.site, "serving")
+    back = next_event(traffic.site, "serving")
     back_at = time.monotonic()
 
     def is_answered() -> bool:
@@ -58,7 +64,7 @@ def _envoy_is_killed(timeline: Timeline, traffic: Traffic) -> None:
     answered = seen_within(SERVED_AGAIN_S, is_answered)
     traffic.load.stop()
     timeline.lost_requests = len(traffic.lost())
-    what = f"its supervisor starts it again: nobody was served for {serving.gap_ms:.0f} ms"
+    what = f"its supervisor starts it again: nobody was served for {back.gap_ms:.0f} ms"
     timeline.did("note", what, back_at - started, f"{SOURCE}, under `ferry gateway run`'s supervisor")
     if not answered or traffic.cloud_percent() != weight:
         timeline.missing.append(
@@ -66,36 +72,53 @@ def _envoy_is_killed(timeline: Timeline, traffic: Traffic) -> None:
         )
 
 
-def _room_is_gone(timeline: Timeline, scene: Scene) -> None:
+def room_is_gone(timeline: Timeline, scene: Scene) -> None:
+    """Who carries on, and how clients get there."""
     way, timings = _Way.of(scene), scene.timings
     if isinstance(way, str):
         timeline.missing.append(way)
         return
+    _the_tier_serves(timeline, scene, way.tier)
     if (check := way.health_check(scene)) is not None:
         detects_s = check["RequestInterval"] * check["FailureThreshold"]
         source = f"{check['FailureThreshold']} x {check['RequestInterval']} s of the record's health check"
         timeline.waited("detected", "Route 53 finds the room unhealthy", Duration(detects_s, "assumed", source))
         timeline.waited("decided", "it answers with the cloud's record alone", Duration(0, "assumed", source))
     else:
-        timeline.waited("detected", "nothing in the account watches the room: clients say so", _AT_ONCE)
+        timeline.waited("detected", "nothing in the account watches the room: clients say so", AT_ONCE)
         timeline.waited("decided", "a person gives the cloud's record all of the weight", timings.person)
         started = time.monotonic()
         way.lead_to_the_cloud(scene)
         what = f"{way.name} leads to the cloud alone"
         timeline.did("note", what, time.monotonic() - started, "ChangeResourceRecordSets on the copied account")
         timeline.waited("note", "all of Route 53's servers have it", timings.record_propagation)
-    ttl_s = way.home.get("TTL", _ALIAS_TTL_S)
     timeline.waited(
         "recovered",
         f"clients ask for {way.name} again, and {way.gateways} gateways in the cloud answer",
-        Duration(ttl_s, "assumed", f"TTL of {way.name} in the account"),
+        Duration(way.home["TTL"], "assumed", f"TTL of {way.name} in the account"),
     )
+
+
+def _the_tier_serves(timeline: Timeline, scene: Scene, tier: GatewayTierSettings) -> None:
+    """What the gateways in the cloud are configured with, on a real Envoy, without the engine of the room."""
+    with serving(site_folder(scene), scene.settings, home=STEADY, cloud=STEADY, tier=tier) as site:
+        site.home.kill()
+        started = time.monotonic()
+        with Load(site.url, requests_per_second=REQUESTS_PER_SECOND) as load:
+            seen_within(SERVED_AGAIN_S, lambda: len(load.answers) >= ASKED)
+            load.stop()
+    by_the_cloud = sum(one.outcome == "answered" and one.engine == "cloud" for one in load.answers)
+    what = f"without it, the gateway in the cloud has {by_the_cloud} of {len(load.answers)} requests answered there"
+    timeline.did("note", what, time.monotonic() - started, SOURCE)
+    if by_the_cloud < len(load.answers):
+        timeline.missing.append(f"gateway_tier: {what}; it has to carry on without the room")
 
 
 @dataclass(frozen=True)
 class _Way:
     """How clients reach the cloud without the room."""
 
+    tier: GatewayTierSettings
     zone_id: str
     name: str
     home: Mapping[str, Any]
@@ -130,7 +153,7 @@ class _Way:
         if not cloud or not home:
             lacks = "the cloud's gateways" if not cloud else "the room"
             return f"gateway_tier.record: no record of {name} in the account leads to {lacks}; `pulumi up` makes it"
-        return cls(tier.record.zone_id, name, home[0], cloud[0], gateways)
+        return cls(tier, tier.record.zone_id, name, home[0], cloud[0], gateways)
 
     def health_check(self, scene: Scene) -> Mapping[str, Any] | None:
         """Of the room's record: with one, Route 53 stops naming the room by itself."""
@@ -149,11 +172,6 @@ class _Way:
         scene.account.client("route53").change_resource_record_sets(
             HostedZoneId=self.zone_id, ChangeBatch={"Changes": changes}
         )
-
-
-_ALIAS_TTL_S = 60
-"""docs.aws.amazon.com/Route53/latest/DeveloperGuide/resource-record-sets-choosing-alias-non-alias.html"""
-_AT_ONCE = Duration(0, "assumed", "clients are refused at once")
 
 
 def _desired(scene: Scene, group: str) -> int:

@@ -61,24 +61,23 @@ def drill(scene: Scene) -> Drill:
 
     started = time.monotonic()
     places = {key: store.restored(key) for key in pushed.manifest_keys}
-    refused = pushed.refusal()
-    if refused is not None:
+    if None not in places.values():
+        if (refused := pushed.refusal()) is None:
+            timeline.missing.append(f"`ferry models pull` took a changed byte of {WEIGHTS}: nothing verifies it")
+            return timeline.end()
         timeline.did("note", f"with its manifest back: {refused}", time.monotonic() - started, SOURCE)
         started = time.monotonic()
         places[pushed.weights_key] = store.restored(pushed.weights_key)
-        refused = pushed.refusal()
     if gone := [key for key, place in places.items() if place is None]:
         timeline.missing.append(
             f"ferry:model_repository.replica_region: {store.replica or 'none'}; versioning of {store.bucket} is "
             f"{store.versioning}: no earlier version of {gone[0]} is anywhere. Keep versions, and a replica"
         )
-    elif refused is not None:
+    elif refused := pushed.refusal():
         timeline.missing.append(f"what was restored is not what was signed: {refused}")
-    elif places[pushed.weights_key] is None:
-        timeline.missing.append(f"`ferry models pull` took a changed byte of {WEIGHTS}: nothing verifies it")
     else:
-        places_named = " and ".join(dict.fromkeys(str(place) for place in places.values()))
-        what = f"restored from {places_named}: pulled whole, every byte verified"
+        named = " and ".join(dict.fromkeys(map(str, places.values())))
+        what = f"restored from {named}: pulled whole, every byte verified"
         timeline.did("recovered", what, time.monotonic() - started, SOURCE)
     return timeline.end()
 
@@ -147,7 +146,7 @@ class _Store:
         """As the account has it."""
         client, bucket = scene.account.client("s3"), str(scene.output("model_bucket"))
         replica = _replica(client, bucket)
-        region = client.get_bucket_location(Bucket=replica)["LocationConstraint"] if replica else None
+        region = client.get_bucket_location(Bucket=replica)["LocationConstraint"] or "us-east-1" if replica else None
         return cls(client, S3Transport(client, bucket), scene.account.client("s3", region), replica)
 
     @property

@@ -10,11 +10,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import gettempdir, mkdtemp
 
+from botocore.exceptions import ClientError
+
 from ferry import artefacts
 from ferry.artefacts import Drill, Drills, Plan
-from ferry.drills import gpu_fault, spike, spot_storm, zone_loss
-from ferry.drills.scene import Scene
+from ferry.drills import (
+    audit_tamper,
+    bad_release,
+    cloud_unreachable,
+    gpu_fault,
+    home_loss,
+    model_corruption,
+    spike,
+    spot_storm,
+    token_leak,
+    zone_loss,
+)
+from ferry.drills.scene import CANARY_POLICY, Scene
 from ferry.drills.timings import Timings
+from ferry.errors import FerryError
 from ferry.planning.memory import weight_bytes
 from ferry.rehearsal import Served
 from ferry.rehearsal.account import EmbeddedAccount
@@ -23,8 +37,14 @@ from stacks.settings import Settings
 DRILLS: Mapping[str, Callable[[Scene], Drill]] = {
     "spike": spike.drill,
     "zone-loss": zone_loss.drill,
+    "bad-release": bad_release.drill,
     "spot-storm": spot_storm.drill,
     "gpu-fault": gpu_fault.drill,
+    "token-leak": token_leak.drill,
+    "audit-tamper": audit_tamper.drill,
+    "model-corruption": model_corruption.drill,
+    "cloud-unreachable": cloud_unreachable.drill,
+    "home-loss": home_loss.drill,
 }
 """By name, in the order in which `all` runs them."""
 
@@ -38,6 +58,7 @@ def run(
     timings: Timings,
     target_s: float,
     weights: Mapping[str, float],
+    policy: Path = CANARY_POLICY,
     told: Callable[[str], None] = lambda what: None,
 ) -> Drills:
     """The drills of these names. What a drill does to its account is done to a copy, which ends with it."""
@@ -54,9 +75,10 @@ def run(
                 target_s=target_s,
                 scratch=folder,
                 weights=weights,
+                policy=policy,
                 told=lambda what, name=name: told(f"{name}: {what}"),  # type: ignore[misc]
             )
-            drills.append(DRILLS[name](scene))
+            drills.append(drilled(name, scene))
     return Drills(
         schema_=Drills.SCHEMA,
         made_at=artefacts.now(),
@@ -66,6 +88,15 @@ def run(
         seconds=round(time.monotonic() - started, 1),
         drills=drills,
     )
+
+
+def drilled(name: str, scene: Scene) -> Drill:
+    """One drill. What keeps it from being run, such as a resource that is gone, is what is missing."""
+    try:
+        return DRILLS[name](scene)
+    except (FerryError, ClientError) as error:
+        why = f"it could not be run: {' '.join(str(error).split())}"
+        return Drill(name=name, fault="", target_s=scene.target_s, timeline=[], missing=[why])
 
 
 def weights_of(plan_file: Path, *, force: bool) -> dict[str, float]:

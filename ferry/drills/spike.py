@@ -38,10 +38,11 @@ def drill(scene: Scene) -> Drill:
     fleets = [fleet for fleet in Provisioned(scene).fleets if fleet.desired]
     if not fleets:
         return scene.skipped(NAME, "no fleet has a node: the groups' desired capacity is 0, and load wakes nobody")
-    return slowest([_loaded(scene, fleet) for fleet in fleets])
+    return slowest([loaded(scene, fleet) for fleet in fleets])
 
 
-def _loaded(scene: Scene, fleet: Fleet) -> Drill:
+def loaded(scene: Scene, fleet: Fleet) -> Drill:
+    """Of one fleet."""
     in_flight = LOAD * fleet.batch * fleet.desired
 
     def story(supply: Supply) -> Timeline:
@@ -133,10 +134,11 @@ def _tell(timeline: Timeline, scene: Scene, fleet: Fleet, scaling: _Scaling, cou
     )
     policy = out.policy["PolicyName"]
     if not course.decisions:
-        timeline.missing.append(
-            f"{fleet.setting}.fleet.max_size: {fleet.max_size}; {policy} may add nothing, and the load needs "
-            f"{course.needed} nodes"
-        )
+        if fleet.desired < fleet.max_size:
+            why = f"scaling: {policy} has no step for a load of {LOAD * fleet.batch / out.batch:g}"
+        else:
+            why = f"max_size: {fleet.max_size}; {policy} may add nothing"
+        timeline.missing.append(f"{fleet.setting}.fleet.{why}, and the load needs {course.needed} nodes")
         return
     for at_s, wanted in course.decisions:
         if course.recovered is not None and at_s > course.recovered.at_s:

@@ -142,6 +142,8 @@ def _status(site: Site, issued: Issued, client: str) -> int:
         headers = {"authorization": f"Bearer {issued.token}", "content-type": "application/json"}
         connection.request("POST", "/v1/completions", body, headers)
         return connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        raise RehearsalError(f"{host}:{port}: does not answer {client}: {error}") from error
     finally:
         connection.close()
 

@@ -90,7 +90,6 @@ class Happened:
 
 
 def tell(timeline: Timeline, faulted_at: float, happened: Iterable[Happened], source: str = SOURCE) -> None:
-    """What was seen since the fault, in the order of time."""
-    begun_s = timeline.now_s
+    """What was seen since the fault, in the order of time, where nothing was waited for that AWS would wait for."""
     for one in sorted(happened):
-        timeline.did(one.phase, one.what, max(0.0, begun_s + one.at - faulted_at - timeline.now_s), source)
+        timeline.did(one.phase, one.what, max(0.0, one.at - faulted_at - timeline.now_s), source)

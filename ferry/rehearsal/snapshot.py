@@ -21,20 +21,22 @@ class Snapshot:
         self.partition = account.partition
         self.account_id = account.account_id
         self._account = account
-        self._answers: dict[tuple[str, str, str, str], Any] = {}
+        self._elsewhere: str | None = None
+        self._answers: dict[tuple[str, str | None, str, str], Any] = {}
 
     def client(self, service: str, region: str | None = None) -> Any:
         """As the account's own client, whose reads are remembered. What fails is asked again."""
-        region = region or self.region
+        region = region or self._elsewhere
         return _Client(self._account.client(service, region), self._remember, (service, region))
 
     def within(self, region: str) -> Snapshot:
         """The same moment of the same account, seen from another region."""
         there = Snapshot(self._account)
-        there.region, there._answers = region, self._answers
+        there.region = there._elsewhere = region
+        there._answers = self._answers
         return there
 
-    def _remember(self, client: tuple[str, str], read: str, question: str, ask: Callable[[], Any]) -> Any:
+    def _remember(self, client: tuple[str, str | None], read: str, question: str, ask: Callable[[], Any]) -> Any:
         key = (*client, read, question)
         if key not in self._answers:
             self._answers[key] = ask()
@@ -43,7 +45,7 @@ class Snapshot:
 
 class _Client:
     def __init__(
-        self, client: Any, remember: Callable[[tuple[str, str], str, str, Callable[[], Any]], Any], key: Any
+        self, client: Any, remember: Callable[[tuple[str, str | None], str, str, Callable[[], Any]], Any], key: Any
     ) -> None:
         self._client, self._remember, self._key = client, remember, key
 

@@ -187,16 +187,22 @@ def gateway_files(
 
 
 def tier_files(
-    settings: Settings, tier: GatewayTierSettings, present: Mapping[str, str], *, site: str, engine: str
+    settings: Settings,
+    tier: GatewayTierSettings,
+    present: Mapping[str, str],
+    *,
+    site: str,
+    engine: str,
+    addresses: Addresses | None = None,
 ) -> dict[str, str]:
     """The folder of the gateway in the cloud: its path below the gateway's folder to content.
 
     The configuration is that of home, seen from the cloud: everything goes to the cloud's side, and home is its
     fallback where the tier has an address for it. `present` are the filters that home has now, by the paths that
-    `TOKENS_OWN` names.
+    `TOKENS_OWN` names. `addresses`: those of a rehearsal.
     """
     home = tier.home_engine.rpartition(":") if tier.home_engine else None
-    addresses = Addresses(
+    addresses = addresses or Addresses(
         gateway_host="0.0.0.0",  # noqa: S104 (in a container without another address)
         gateway_port=TIER_PORT,
         engine_host=home[0] if home else "127.0.0.1",

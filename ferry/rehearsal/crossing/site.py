@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import shlex
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,13 +18,23 @@ from ferry.errors import GatewayError
 from ferry.rehearsal import certificate
 from ferry.rehearsal.stub_engine import StubEngine
 from ferry.rehearsal.stub_engine.port import HOST, bound
-from ferry.render.hybrid import Addresses, gateway_files
+from ferry.render.hybrid import GATEWAY, Addresses, gateway_files, tier_files
 from ferry.traffic.cutover.desk import Desk
 from ferry.traffic.gateway import GatewayFolder
 from ferry.traffic.gateway.command import find_envoy
 from ferry.traffic.gateway.process import Event, Supervisor
-from stacks.settings import Settings
+from stacks.settings import GatewayTierSettings, Settings
 
+DIES_WITH_US = """\
+import ctypes, os, signal, sys
+parent = int(sys.argv[1])
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+if os.getppid() == parent:
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""PR_SET_PDEATHSIG of prctl(2): it holds over exec, and comes when the thread that started the process ends, here the
+supervisor's. Elsewhere than on Linux, an Envoy outlives a rehearsal that is killed outright."""
 SERVING_SECONDS = 30.0
 """Envoy needs some tenths of a second; a machine that is busy, seconds."""
 
@@ -58,8 +71,11 @@ def serving(
     home: Mapping[str, Any] | None = None,
     cloud: Mapping[str, Any] | None = None,
     journals: bool = False,
+    tier: GatewayTierSettings | None = None,
 ) -> Iterator[Site]:
     """A site in an empty folder. `home`, `cloud`: how the engines behave; `journals`: home.journal and cloud.journal.
+
+    `tier`: the gateway is that of the cloud, not that at home.
 
     Raises GatewayError where there is no Envoy, or where it refuses the configuration.
     """
@@ -83,13 +99,13 @@ def serving(
             cloud_port=in_cloud.port,
             ca_file=str(authority.absolute()),
         )
-        for name, text in gateway_files(settings, addresses, None, site="rehearsal", engine="vllm").items():
+        for name, text in _files(settings, tier, addresses).items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        gateway = GatewayFolder(folder / "gateway")
+        gateway = GatewayFolder(folder / GATEWAY)
         events: queue.SimpleQueue[Event | GatewayError] = queue.SimpleQueue()
-        supervisor = Supervisor(gateway, envoy, events.put, drain_seconds=0)
+        supervisor = Supervisor(gateway, _tied_to_us(envoy, folder), events.put, drain_seconds=0)
         thread = threading.Thread(target=_run, args=(supervisor, events), name="supervisor", daemon=True)
         thread.start()
         stack.callback(thread.join)
@@ -97,6 +113,13 @@ def serving(
         site = Site(gateway, at_home, in_cloud, events)
         next_event(site, "serving")
         yield site
+
+
+def _files(settings: Settings, tier: GatewayTierSettings | None, addresses: Addresses) -> Mapping[str, str]:
+    if tier is None:
+        return gateway_files(settings, addresses, None, site="rehearsal", engine="vllm")
+    files = tier_files(settings, tier, {}, site="rehearsal", engine="vllm", addresses=addresses)
+    return {f"{GATEWAY}/{name}": text for name, text in files.items()}
 
 
 def next_event(site: Site, what: str) -> Event:
@@ -119,6 +142,15 @@ def _run(supervisor: Supervisor, events: queue.SimpleQueue[Event | GatewayError]
         supervisor.run()
     except GatewayError as error:
         events.put(error)
+
+
+def _tied_to_us(envoy: Path, folder: Path) -> Path:
+    """A program that is Envoy, and that ends with this process however that ends: a supervisor's own Envoy goes on."""
+    program = folder / "envoy"
+    words = [sys.executable, "-I", "-S", "-c", DIES_WITH_US, str(os.getpid()), str(envoy)]
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
+    program.chmod(0o700)
+    return program.absolute()
 
 
 def _free_port() -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ferry.artefacts import Drill
-from ferry.drills.runner import DRILLS
+from ferry.drills import runner
 from ferry.drills.scene import Scene
 from ferry.drills.timings import Timings
 from ferry.rehearsal.account import EmbeddedAccount
@@ -45,7 +45,7 @@ def drilled(rehearsed: Callable[[str], Rehearsed], tmp_path: Path) -> Iterator[D
                 scratch=tmp_path,
             )
             # One after the other on one copy, which is quicker: the group makes itself whole after each.
-            return {name: DRILLS[name](scene) for name in names}
+            return {name: runner.drilled(name, scene) for name in names}
 
         yield run
 
@@ -205,6 +205,31 @@ def test_without_its_warm_pool_a_fleet_misses_what_only_the_pool_was_fast_enough
         "model_versions[0].fleet.ami_parameter: an image that mounts the instance store at /opt/dlami/nvme; "
         "it would be 667 s",
     ]
+
+
+def small_pool(account: EmbeddedAccount) -> None:
+    account.client("autoscaling").put_warm_pool(
+        AutoScalingGroupName=group_of(account)["AutoScalingGroupName"], MinSize=1, PoolState="Stopped"
+    )
+
+
+def test_a_lost_zone_takes_its_share_of_the_warm_pool(drilled: Drilled) -> None:
+    lost = drilled("prod", small_pool, names=("zone-loss",))["zone-loss"]
+    assert lost.fault.endswith("1 of the 3 nodes of ferry-prod-r1-32b, 1 of the warm pool")
+    assert lost.mttr_s == 771.82  # a new node: 170 s more for its image and its model
+    assert lost.savings[0].model_dump() == {"choice": "a warm pool of 2 stopped nodes", "recovery_s": 602.07}
+
+
+def lost_template(account: EmbeddedAccount) -> None:
+    template = group_of(account)["LaunchTemplate"]["LaunchTemplateId"]
+    account.client("ec2").delete_launch_template(LaunchTemplateId=template)
+
+
+def test_a_drill_that_cannot_be_run_says_what_the_account_lacks(drilled: Drilled) -> None:
+    spike = drilled("prod", lost_template, names=("spike",))["spike"]
+    [why] = spike.missing
+    assert why.startswith("it could not be run: An error occurred (InvalidLaunchTemplateId.NotFound)")
+    assert not spike.passed
 
 
 def no_rebalancing(account: EmbeddedAccount) -> None:

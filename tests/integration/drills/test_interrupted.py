@@ -15,22 +15,25 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ferry import ledger
+
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import time
 from pathlib import Path
 from ferry.cli import main
 from ferry.drills import runner
+from ferry.errors import RehearsalError
 
 def waits(scene):
     (scene.scratch / "here").touch()
     Path("waiting").touch()
     time.sleep(600)
 
-def passes(scene):
-    return scene.skipped("passes", "there is nothing to do")
+def misses(scene):
+    raise RehearsalError("the program exports no group_names")
 
-runner.DRILLS = {"waits": waits, "passes": passes}
+runner.DRILLS = {"waits": waits, "misses": misses}
 main()
 """
 
@@ -131,9 +134,13 @@ def test_a_killed_drill_leaves_a_folder_that_the_next_removes_and_names(started:
     [left] = run.scratch()
     assert left.startswith(f"ferry-drill-{run.process.pid}-waits-")
 
-    after = started("passes")
+    after = started("misses")
     said, notes = after.process.communicate(timeout=60)
-    assert after.process.returncode == 0, notes
+    assert after.process.returncode == 3, notes
     assert f"removed {run.folder}/tmp/{left}, which a drill that was killed had left" in notes
-    assert "passes: skipped: there is nothing to do" in said
+    assert "misses: not recovered (target 15:00)" in said
+    assert "missing: it could not be run: the program exports no group_names" in said
     assert after.scratch() == []
+    [line] = ledger.read(run.folder)
+    assert (line["verb"], line["result"], line["outputs"].keys()) == ("drill", "missed", {"drills.yaml"})
+    assert line["figures"] == {"misses": "not recovered (target 15:00)"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ import pytest
 from ferry.artefacts import Crossing
 from ferry.errors import GatewayError
 from ferry.rehearsal.crossing import walk
-from tests.conftest import Rehearsed
+from tests.conftest import REPOSITORY, Rehearsed
+from tests.gateways import wait_until
 
 LINES = [
     "push a model and promote it",
@@ -84,3 +87,37 @@ def test_what_follows_a_failure_is_skipped(
     lines = cross()
     assert [line.result for line in lines] == ["done", "failed", *["skipped"] * 5]
     assert lines[-1].why == f"after a failure: {LINES[1]}"
+
+
+SERVES = """
+import sys, time
+from pathlib import Path
+from ferry.rehearsal.crossing.site import serving
+from stacks.settings import Settings
+
+with serving(Path(sys.argv[1]), Settings.load(Path("stacks/Pulumi.dev.yaml"))) as site:
+    print(site.envoy_pid, site.home.pid, site.cloud.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.tool("envoy")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
+def test_a_process_that_is_killed_outright_takes_its_envoy_and_its_engines_with_it(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVES, tmp_path], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        left = [Path("/proc") / pid for pid in process.stdout.readline().split()]
+        assert (len(left), all(pid.exists() for pid in left)) == (3, True)
+        process.kill()
+    wait_until(lambda: not any(map(_runs, left)))
+
+
+def _runs(pid: Path) -> bool:
+    """Not one that has ended and that nobody has waited for."""
+    try:
+        return (pid / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

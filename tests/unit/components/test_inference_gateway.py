@@ -22,6 +22,7 @@ config = json.loads(pulumi.Config("test").require("args"))
 gateway = InferenceGateway(
     "gateway",
     InferenceGatewayArgs(
+        region="us-east-1",
         gateway=GatewaySettings(**config["gateway"]),
         versions=[ModelVersion(**version) for version in config["versions"]],
         vpc_id=config["vpc_id"],

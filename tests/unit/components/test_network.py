@@ -109,6 +109,7 @@ def test_more_zones_than_the_region_has_fail_the_program(run_program: Any, accou
 
 def _only_one_zone(inputs: Any) -> dict[str, Any]:
     inputs.take("state")
+    inputs.take("region")
     for one in inputs.each("filters"):
         one.take("name"), one.take("values")
     return {"id": "us-east-1", "region": "us-east-1", "names": ["us-east-1a"], "zoneIds": ["1"], "groupNames": []}

@@ -9,39 +9,9 @@ from typing import Any
 import pytest
 
 from ferry.drills import boots
-from ferry.drills.provisioned import Fleet, HealthCheck
-from ferry.drills.scene import Scene
+from ferry.drills.provisioned import Fleet
 from ferry.drills.timings import Duration, Timings
-from ferry.rehearsal.account import EmbeddedAccount
-from stacks.settings import Settings
-
-MIB = 2**20
-FLEET = Fleet(
-    setting="model_versions[0]",
-    version="r1-32b",
-    group="ferry-prod-r1-32b",
-    min_size=3,
-    max_size=12,
-    desired=3,
-    instances=("i-1", "i-2", "i-3"),
-    zones=("us-east-1a", "us-east-1b", "us-east-1c"),
-    instance_types=("g5.12xlarge",),
-    on_demand_base=3,
-    spot_percent=0,
-    rebalances=False,
-    health_check_type="ELB",
-    grace_s=120,
-    boot_timeout_s=1800,
-    warm_pool=None,
-    target=HealthCheck(interval_s=15, failures=3),
-    volume_bytes_per_s=500 * MIB,
-    volume="its gp3 volume (500 MiB/s)",
-    batch=64,
-    load_alarms=(),
-    unread_alarms=(),
-)
-WEIGHTS = boots.Weights(50 * 500 * MIB, "a test")
-"""50 s on that volume."""
+from tests.fleets import FLEET, MIB, WEIGHTS, scene_in
 
 
 def test_a_boot_is_the_sum_of_its_parts() -> None:
@@ -114,18 +84,11 @@ def test_a_node_that_is_given_up_before_it_serves_is_a_problem(changes: dict[str
 def test_the_size_of_a_model_comes_from_its_name_else_from_its_node(
     tmp_path: Path, model: str, quantization: str | None, size: float, says: str
 ) -> None:
-    settings = Settings.load(Path(__file__).parents[3] / "stacks" / "Pulumi.prod.yaml")
-    version = settings.model_versions[0]
+    prod = scene_in(tmp_path)
+    version = prod.settings.model_versions[0]
     engine = version.engine.model_copy(update={"quantization": quantization})
     named = version.model_copy(update={"model": model, "engine": engine})
-    scene = Scene(
-        account=EmbeddedAccount("http://127.0.0.1:9", "us-east-1"),
-        settings=settings.model_copy(update={"model_versions": [named]}),
-        outputs={},
-        timings=Timings(),
-        target_s=900,
-        scratch=tmp_path,
-    )
+    scene = replace(prod, settings=prod.settings.model_copy(update={"model_versions": [named]}))
     found = boots.weights_of(scene, FLEET)
     assert (found.bytes, found.source) == (pytest.approx(size), says)
     planned = replace(scene, weights={"r1-32b": 1e9})

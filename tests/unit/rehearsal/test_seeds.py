@@ -67,6 +67,28 @@ def test_the_certificate_is_issued_in_the_stacks_region(
     ]
 
 
+def test_a_second_region_has_image_and_certificate_of_its_own_and_the_zone_of_the_name(
+    account: EmbeddedAccount, config: Config
+) -> None:
+    failover = {"region": "eu-west-1", "zone_id": "Z0123456789"}
+    given = config() | {
+        "ferry:model_repository": {"replica_region": "eu-west-1"},
+        "ferry:failover": failover,
+    }
+    settings = Settings.from_config(given)
+    seeded = seed(account, settings)
+    assert [line.split(":")[0] for line in seeded] == [
+        f"SSM parameter {UBUNTU} in us-east-1",
+        "ACM certificate for llm.example.org in us-east-1",
+        f"SSM parameter {UBUNTU} in eu-west-1",
+        "ACM certificate for llm.example.org in eu-west-1",
+        "Route 53 zone Z0123456789 for example.org",
+    ]
+    assert seed(account, settings, seeded) == []
+    image = account.client("ssm", "eu-west-1").get_parameter(Name=UBUNTU)["Parameter"]["Value"]
+    assert account.client("ec2", "eu-west-1").describe_images(ImageIds=[image])["Images"][0]["State"] == "available"
+
+
 def test_an_existing_network_is_there_under_its_own_ids(account: EmbeddedAccount, config: Config) -> None:
     existing = {
         "vpc_id": "vpc-0site",

@@ -55,6 +55,19 @@ def test_two_services_and_two_regions_answer_for_themselves() -> None:
     assert [len(client.asked) for client in account.clients.values()] == [1, 1, 1]
 
 
+def test_from_another_region_it_is_the_same_moment_and_another_answer() -> None:
+    account = Account()
+    moment = Snapshot(account)
+    there = moment.within("us-west-2")
+    for one in (moment, there, there, moment.within("us-west-2")):
+        one.client("ec2").describe_things()
+    assert (moment.region, there.region) == ("us-east-1", "us-west-2")
+    assert {key: len(client.asked) for key, client in account.clients.items()} == {
+        ("ec2", None): 1,
+        ("ec2", "us-west-2"): 1,
+    }
+
+
 def test_what_fails_is_asked_again_and_a_write_is_never_remembered() -> None:
     account = Account()
     client = Snapshot(account).client("ec2")
