@@ -38,8 +38,8 @@ def append(
     result: str,
     figures: Mapping[str, JsonValue] | None = None,
 ) -> None:
-    """Append one line and flush it to the disk. Two processes that append at once wait for each other, but not for ever:
-    one of them may have been stopped while it wrote.
+    """Append one line and flush it to the disk. Two processes that append at once wait for each other, but not for
+    ever: one of them may have been stopped while it wrote.
 
     A process that is killed leaves the whole line or none: it is written with one call.
 
