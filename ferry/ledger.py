@@ -7,10 +7,12 @@ decides by what it measures adds its figures: numbers, names and reasons.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from ferry.errors import TamperedArtefact, UnwritableOutput
 
 NAME = "ledger.jsonl"
 START = "0" * 64
+WAIT_SECONDS = 10.0
+"""A line takes milliseconds."""
 
 
 def append(
@@ -34,7 +38,8 @@ def append(
     result: str,
     figures: Mapping[str, JsonValue] | None = None,
 ) -> None:
-    """Append one line and flush it to the disk. Two processes that append at once wait for each other.
+    """Append one line and flush it to the disk. Two processes that append at once wait for each other, but not for
+    ever: one of them may have been stopped while it wrote.
 
     A process that is killed leaves the whole line or none: it is written with one call.
 
@@ -58,7 +63,7 @@ def _append(
     figures: Mapping[str, JsonValue] | None,
 ) -> None:
     with path.open("ab+", buffering=0) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        _lock(file.fileno())
         file.seek(0)
         lines = _lines(file.read())
         line = {
@@ -74,6 +79,21 @@ def _append(
             line["figures"] = dict(figures)
         file.write((json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n").encode())
         os.fsync(file.fileno())
+
+
+def _lock(handle: int) -> None:
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise TimeoutError(
+                    errno.ETIMEDOUT, f"another process has had its lock for more than {WAIT_SECONDS:g} s"
+                ) from None
+            time.sleep(0.01)
+        else:
+            return
 
 
 def read(folder: Path) -> list[Mapping[str, Any]]:

@@ -178,7 +178,7 @@ def _run(desk: Desk, controller: Controller, *, take_over: bool, as_json: bool) 
     from dataclasses import replace
 
     from ferry.cli.cutover_progress import Progress
-    from ferry.traffic.cutover.text import describe_end
+    from ferry.traffic.cutover.text import describe_end, describe_interrupted
 
     if desk.listener is None and not desk.admin.ready():
         raise GatewayError(
@@ -197,9 +197,7 @@ def _run(desk: Desk, controller: Controller, *, take_over: bool, as_json: bool) 
         with Progress(quiet=as_json) as progress:
             done = replace(controller, told=progress).run()
     except KeyboardInterrupt:
-        state = desk.states.load()
-        at = "as it was" if state is None else f"at {state.intended} to {state.candidate}"
-        note(f"ferry: interrupted; traffic stays {at}; `ferry cutover resume` goes on, `abort` brings it home", as_json)
+        note(f"ferry: {describe_interrupted(desk.states.load())}", as_json)
         raise typer.Exit(INTERRUPTED) from None
     finally:
         alive.release()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from ferry import ledger
 from ferry.artefacts import sha256_of
-from ferry.errors import TamperedArtefact
+from ferry.errors import TamperedArtefact, UnwritableOutput
 
 
 def step(folder: Path, number: int) -> None:
@@ -76,3 +77,14 @@ def test_figures_stand_in_the_line_of_a_verb_that_has_them(tmp_path: Path) -> No
     number, last = ledger.end(tmp_path)
     step(tmp_path, 3)
     assert (number, last) == (2, ledger.read(tmp_path)[2]["previous"])
+
+
+def test_a_process_that_was_stopped_while_it_wrote_keeps_nobody_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "WAIT_SECONDS", 0.05)
+    with (tmp_path / ledger.NAME).open("ab") as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        with pytest.raises(UnwritableOutput, match=r"cannot be recorded: another process has had its lock for more"):
+            ledger.append(tmp_path, "plan", inputs=[], outputs=[], forced=False, result="go")
+    assert ledger.read(tmp_path) == []

@@ -10,7 +10,7 @@ from typing import Any
 from ferry.traffic.cutover.controller import Told
 from ferry.traffic.cutover.forecast import Forecast
 from ferry.traffic.cutover.rollback import Rollback
-from ferry.traffic.cutover.state import State
+from ferry.traffic.cutover.state import GOING_HOME, State
 
 LAST_STEP = (
     "All traffic goes to {candidate}, and still through the gateway in this room, which stays a single point of "
@@ -74,6 +74,17 @@ def describe_end(state: State) -> str:
         last = LAST_STEP if state.listener is None else PROMOTED
         return f"done: 100 % to {state.candidate}{_because(state.why)}\n{last.format(candidate=state.candidate)}"
     return f"{state.phase}: all traffic is at {state.baseline}{_because(state.why)}"
+
+
+def describe_interrupted(state: State | None) -> str:
+    """Where a controller leaves traffic that was told to end."""
+    if state is None:
+        at = "as it was"
+    elif state.entered_at is None or state.phase in GOING_HOME:
+        at = f"at {state.before} or at {state.intended} to {state.candidate}, as `ferry cutover status` says"
+    else:
+        at = f"at {state.intended} to {state.candidate}"
+    return f"interrupted; traffic stays {at}; `ferry cutover resume` goes on, `abort` brings it home"
 
 
 def describe_rollback(done: Rollback) -> str:

@@ -91,7 +91,7 @@ def _reached(document: Mapping[str, Any], routes: Routes) -> Iterator[Finding]:
             for each in group["lb_endpoints"]:
                 address = each["endpoint"]["address"]["socket_address"]
                 host, port = str(address["address"]), int(address["port_value"])
-                needed = bool(routes.weights.get(cluster["name"])) or cluster["name"] in _pinned(routes)
+                needed = bool(routes.weights.get(cluster["name"])) or cluster["name"] in _needed_at_any_weight(routes)
                 what = f"cluster {cluster['name']}"
                 try:
                     _connect(host, port, cluster.get("transport_socket"))
@@ -102,7 +102,7 @@ def _reached(document: Mapping[str, Any], routes: Routes) -> Iterator[Finding]:
                     yield Finding(level="ok", what=what, detail=f"{host}:{port} answers")
 
 
-def _pinned(routes: Routes) -> set[str]:
+def _needed_at_any_weight(routes: Routes) -> set[str]:
     return {stage.cluster for stage in routes.stages} | ({routes.mirror.cluster} if routes.mirror else set())
 
 

@@ -11,7 +11,9 @@ import pytest
 from ferry import ledger
 from ferry.errors import GatewayError, Superseded, TrafficError, UnwritableOutput
 from ferry.traffic.cutover import controller
+from ferry.traffic.cutover.controller import Told
 from ferry.traffic.cutover.state import HOME, Division, StateFile
+from ferry.traffic.cutover.text import describe_interrupted
 from ferry.traffic.cutover.warmth import Warmth
 
 if TYPE_CHECKING:
@@ -260,6 +262,24 @@ def test_an_abort_from_elsewhere_brings_all_traffic_home(site: Site) -> None:
     site.on_tick = lambda: site.states.order("abort", "ann@site") and None
     state = site.controller().run()
     assert (state.phase, state.why, site.road.division) == ("aborted", "aborted by ann@site", HOME)
+
+
+def test_interrupted_in_the_middle_of_a_change_it_does_not_say_that_it_was_made(site: Site) -> None:
+    site.says = lambda step, look: "hold" if step == "5 %" else "advance"
+    site.on_tick = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        site.controller().run()
+    assert "traffic stays at 5 % to cloud;" in describe_interrupted(site.states.load())
+
+    def killed_on_the_way(told: Told) -> None:
+        site.road.dies = "before" if told.action == "enter" else None
+
+    site.says = lambda step, look: "advance"
+    with pytest.raises(BaseException, match=r"^$"):
+        site.controller(told=killed_on_the_way).run()
+    assert "traffic stays at 5 % or at 50 % to cloud, as `ferry cutover status` says;" in describe_interrupted(
+        site.states.load()
+    )
 
 
 def test_a_pause_outlives_the_controller(site: Site) -> None:
