@@ -170,7 +170,7 @@ SERVER_FAULTS: dict[str, Fault] = {
         ),
     ),
     "FerryNodeDiskMediaErrors": Fault(
-        above={f"smartctl_device_media_errors{{{DISK}}}": "0x9 1x1450"}, at=10, until=1449,
+        above={f"smartctl_device_media_errors{{{DISK}}}": "0x9 1x1450"}, at=10, until=1445,
         severity="critical", action=REPLACE_DISK, labels=ON_DISK,
         summary="nvme0 of gpu-1 has lost data: it cannot read what was written",
         below=({f"smartctl_device_media_errors{{{DISK}}}": "2x40", f"nvme_media_errors_total{{{NVME}}}": "7x40"},),

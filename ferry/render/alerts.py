@@ -7,8 +7,9 @@ names it, with the reason.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from ferry.artefacts import Plan
@@ -144,47 +145,44 @@ def rule_files(values: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, lis
     """
     values = {**values, "actions": ACTIONS, "xid_alerts": xid_alerts(), "unknown_xid": UNKNOWN_XID}
     values["known_xids"] = "|".join(str(each.code) for each in xids.all_xids())
-    everything = {"exporters": EXPORTERS, "gpus_per_node": values["gpus_per_node"] or 1}
-    missing = [job for job in EXPORTERS if job not in values["exporters"]]
-    reasons: dict[str, dict[str, Any]] = {
-        f"there is no {PROGRAMS[job]} at this site": {"exporters": _without(EXPORTERS, job)} for job in missing
-    }
-    if values["gpus_per_node"] is None:
-        reasons["the plan does not say how many GPUs a server has"] = {"gpus_per_node": None}
-
     files: dict[str, str] = {}
     left_out: dict[str, list[str]] = {}
     for file in RULES:
-        whole, own = _rules(file, {**values, **everything}), _rules(file, values)
-        gone = [name for name in names(whole) if name not in names(own)]
-        for reason, change in reasons.items():
-            left = names(_rules(file, {**values, **everything, **change}))
-            _take(left_out, reason, gone, [name for name in gone if name not in left])
-        # What either of two exporters could tell needs both of them away.
-        _take(left_out, f"there is no {' and no '.join(PROGRAMS[job] for job in missing)} at this site", gone, [*gone])
-        lost = {reason: [name for name in found if name in names(whole)] for reason, found in left_out.items()}
-        files[file] = _told({reason: found for reason, found in lost.items() if found}) + (
-            own if names(own) else "groups: []\n"
+        text = _rules(file, values)
+        lost = _left_out(file, values, present=names(text))
+        told = "".join(
+            f"# Left out, since {reason} and they could never fire: {', '.join(found)}.\n"
+            for reason, found in lost.items()
         )
+        files[file] = told + (text if names(text) else "groups: []\n")
+        for reason, found in lost.items():
+            left_out.setdefault(reason, []).extend(found)
     return files, left_out
+
+
+def _left_out(file: str, values: Mapping[str, Any], *, present: Sequence[str]) -> dict[str, list[str]]:
+    """The alerts that this file could have and has not, by the least of what is missing that explains it."""
+    without = {f"there is no {PROGRAMS[job]} at this site": job for job in EXPORTERS if job not in values["exporters"]}
+    if values["gpus_per_node"] is None:
+        without["the plan does not say how many GPUs a server has"] = "gpus"
+    gone = [name for name in names(_rules(file, _lacking(values, ()))) if name not in present]
+    found: dict[str, list[str]] = {}
+    for count in range(1, len(without) + 1):
+        for reasons in combinations(without, count):
+            left = names(_rules(file, _lacking(values, [without[reason] for reason in reasons])))
+            if lost := [name for name in gone if name not in left]:
+                found[" and ".join(reasons)] = lost
+                gone = [name for name in gone if name in left]
+            if not gone:
+                return found
+    return found
+
+
+def _lacking(values: Mapping[str, Any], what: Sequence[str]) -> dict[str, Any]:
+    """The values of a site that has everything but this."""
+    exporters = {job: port for job, port in EXPORTERS.items() if job not in what}
+    return {**values, "exporters": exporters, "gpus_per_node": None if "gpus" in what else values["gpus_per_node"] or 1}
 
 
 def _rules(file: str, values: Mapping[str, Any]) -> str:
     return render(f"hybrid/local/prometheus/rules/{file}.yaml.j2", **values)
-
-
-def _without(exporters: Mapping[str, int], job: str) -> dict[str, int]:
-    return {name: port for name, port in exporters.items() if name != job}
-
-
-def _take(left_out: dict[str, list[str]], reason: str, gone: list[str], found: Iterable[str]) -> None:
-    for name in found:
-        left_out.setdefault(reason, []).append(name)
-        gone.remove(name)
-
-
-def _told(left_out: Mapping[str, list[str]]) -> str:
-    return "".join(
-        f"# Left out, since {reason} and they could never fire: {', '.join(found)}.\n"
-        for reason, found in left_out.items()
-    )

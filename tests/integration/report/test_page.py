@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ferry.artefacts import Check, Crossing, NotEmulated, Rehearsal, now
+from ferry.artefacts import Check, Crossing, Drill, Drills, Moment, NotEmulated, Rehearsal, now
 from ferry.assess import assess
 from ferry.errors import StaleArtefact, UnreadableInput
 from ferry.planning import plan
@@ -63,6 +63,28 @@ def test_a_rehearsal_beside_the_plan_is_taken_and_its_gaps_are_shown(made: Sourc
     assert "1 of 1 checks passed" in page
     assert "Accepted, not emulated: 1 properties" in page
     assert "forgets it" in page
+
+
+def test_a_drill_beside_the_plan_is_drawn_and_its_assumed_times_are_marked(made: Sources) -> None:
+    assert "Nothing was drilled." in report(made)
+    moments = [
+        Moment(at_s=0, phase="fault", what="a zone is lost", basis="measured", source="made here", clock="real"),
+        Moment(at_s=60, phase="detected", what="<seen>", basis="assumed", source="AWS's guide", clock="simulated"),
+    ]
+    lost = Drill(name="zone-loss", fault="a zone is lost", target_s=900, timeline=moments, missing=["a second zone"])
+    storm = Drill(name="spot-storm", fault="", target_s=900, timeline=[], skipped="no Spot")
+    Drills(
+        schema_=Drills.SCHEMA, made_at=now(), environment="prod", region="us-east-1", seconds=1, drills=[lost, storm]
+    ).write(made.plan.with_name("drills.yaml"))
+    page = report(sources(made.plan, None, None))
+    assert "0 of 1 drills met their target" in page
+    assert "not recovered (target 15:00)" in page
+    assert "<td>&lt;seen&gt;</td>" in page
+    assert '<p class="remedy bad">a second zone</p>' in page
+    assert "<b>spot-storm</b> was skipped: no Spot" in page
+    row = page[page.index("&lt;seen&gt;") : page.index("</tr>", page.index("&lt;seen&gt;"))]
+    assert '<path class="hatch" d="M' in row
+    assert '<span class="badge assumed">assumed</span>' in row
 
 
 def test_what_was_done_to_traffic_is_a_row_each_or_said_to_be_left_out(made: Sources) -> None:

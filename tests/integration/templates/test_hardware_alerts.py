@@ -132,6 +132,16 @@ def test_promtool_accepts_what_is_left(rendered: Render, exporters: tuple[str, .
     assert jobs == ["engine", "gateway", *exporters]
 
 
+def test_what_two_exporters_could_tell_is_left_out_only_where_both_are_away(rendered: Render) -> None:
+    assert "FerryNodeDiskWorn" in named(rendered("node"))
+    disk = (rendered("ipmi") / "prometheus/rules/disk.yaml").read_text()
+    reason = "there is no node_exporter at this site and there is no smartctl_exporter at this site"
+    assert (
+        f"# Left out, since {reason} and they could never fire: "
+        "FerryNodeDiskWorn, FerryNodeDiskMediaErrors, FerryNodeDiskFailing.\n"
+    ) in disk
+
+
 def test_a_plan_without_servers_has_no_number_of_gpus_to_miss_one_of(rendered: Render) -> None:
     local = rendered("dcgm", "node", cluster=None)
     assert "FerryGpuLost" not in named(local)
