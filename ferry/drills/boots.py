@@ -112,8 +112,10 @@ def choices(fleet: Fleet, weights: Weights, timings: Timings, pool: int) -> Iter
 
 def problem(fleet: Fleet, cold: Boot) -> str | None:
     """Why a node of this fleet never serves; None where it does."""
+    if fleet.target is None:
+        return f"{fleet.setting}.fleet: {fleet.group} registers its nodes with no target group; `pulumi up` does"
     if fleet.boot_timeout_s is None:
-        if fleet.target is not None and fleet.is_replaced_by_verdict and fleet.grace_s < cold.seconds:
+        if fleet.is_replaced_by_verdict and fleet.grace_s < cold.seconds:
             return (
                 f"{fleet.setting}.fleet: the group has no launching hook, so a node counts as soon as it runs, and is "
                 f"replaced {fleet.grace_s} s later, before its {cold.seconds:.0f} s of boot are over; `pulumi up` puts "

@@ -37,10 +37,10 @@ def drill(scene: Scene) -> Drill:
 
 
 def _fallen(scene: Scene, provisioned: Provisioned, fleet: Fleet) -> Drill:
-    node = fleet.instances[0]
+    node = fleet.instances[0] if fleet.instances else "a node"
     told_by = provisioned.alarms_on(GPU_XID_ERRORS, fleet.group)
     seen = fleet.target is not None and fleet.is_replaced_by_verdict
-    if seen:
+    if seen and fleet.instances:
         _replace(scene, node)
 
     def story(supply: Supply) -> Timeline:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from ferry.drills.scene import Scene
+from ferry.errors import RehearsalError
 from ferry.simulation import boot
 from templates.engine_metrics import DIMENSION, ENGINES, NAMESPACE
 
@@ -84,7 +85,7 @@ class Fleet:
     @property
     def is_replaced_by_verdict(self) -> bool:
         """Whether the load balancer's verdict makes the group replace a node."""
-        return self.health_check_type == "ELB"
+        return "ELB" in self.health_check_type.split(",")
 
     @property
     def spot(self) -> int:
@@ -109,13 +110,15 @@ class Provisioned:
 
     @cached_property
     def fleets(self) -> list[Fleet]:
-        """Each model version's group that is there, in the order of the stack."""
+        """The group of each model version, in the order of the stack. Raises RehearsalError where one is gone."""
         names = self._scene.output("group_names")
-        return [
-            self._fleet(f"model_versions[{number}]", version.name, self._groups[names[version.name]])
-            for number, version in enumerate(self._scene.settings.model_versions)
-            if names[version.name] in self._groups
-        ]
+        found = []
+        for number, version in enumerate(self._scene.settings.model_versions):
+            name = names[version.name]
+            if name not in self._groups:
+                raise RehearsalError(f"model_versions[{number}].fleet: the account has no group {name}")
+            found.append(self._fleet(f"model_versions[{number}]", version.name, self._groups[name]))
+        return found
 
     @cached_property
     def alarms(self) -> list[Mapping[str, Any]]:
@@ -134,13 +137,6 @@ class Provisioned:
             and alarm["ActionsEnabled"]
             and alarm["AlarmActions"]
         ]
-
-    def offers(self, instance_type: str) -> set[str] | None:
-        """Zones of the region that offer a type; None where the account does not know the type at all."""
-        found = self._account.client("ec2").describe_instance_type_offerings(
-            LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": [instance_type]}]
-        )["InstanceTypeOfferings"]
-        return {one["Location"] for one in found} or None
 
     @cached_property
     def _groups(self) -> dict[str, Mapping[str, Any]]:
@@ -223,6 +219,12 @@ class Provisioned:
             for alarm in self.alarms:
                 if alarm["ActionsEnabled"] and policy["PolicyARN"] in alarm["AlarmActions"]:
                     yield alarm, policy
+
+
+def terminate(scene: Scene, instances: Sequence[str]) -> None:
+    """End instances; the emulator's groups start others at once. EC2 takes no empty list."""
+    if instances:
+        scene.account.client("ec2").terminate_instances(InstanceIds=[*instances])
 
 
 def _unseen(alarm: Mapping[str, Any], group: str) -> str | None:

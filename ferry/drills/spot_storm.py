@@ -8,7 +8,7 @@ from typing import Any
 
 from ferry.artefacts import Drill
 from ferry.drills.boots import Supply
-from ferry.drills.provisioned import Fleet, Provisioned
+from ferry.drills.provisioned import Fleet, Provisioned, terminate
 from ferry.drills.replacement import replaced, slowest, told
 from ferry.drills.scene import Scene
 from ferry.drills.timeline import Timeline
@@ -33,7 +33,7 @@ def drill(scene: Scene) -> Drill:
 
 def _taken_back(scene: Scene, fleet: Fleet) -> Drill:
     gone = fleet.spot
-    scene.account.client("ec2").terminate_instances(InstanceIds=[*fleet.instances[-gone:]])
+    terminate(scene, fleet.instances[-gone:])
     kept = fleet.desired - gone
     pools = _other_pools(fleet)
     says = _says_so(scene)

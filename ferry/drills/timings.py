@@ -55,9 +55,6 @@ class Timings:
     health_verdict: Duration = Duration(
         60, "assumed", f"a group looks at its nodes periodically, AWS does not say how often; {GUIDE}/healthcheck.html"
     )
-    status_check: Duration = Duration(
-        180, "assumed", f"a group waits a few minutes after a failed status check of EC2; {GUIDE}/healthcheck.html"
-    )
     spot_notice: Duration = Duration(SPOT_NOTICE_S, "assumed", "EC2 User Guide, Spot Instance interruption notices")
     person: Duration = Duration(600, "assumed", "from a notice to a hand on the keyboard")
     record_propagation: Duration = Duration(
@@ -92,7 +89,6 @@ class _File(BaseModel):
     engine_seconds: float | None = Field(default=None, ge=0)
     metric_delay_seconds: float | None = Field(default=None, ge=0)
     health_verdict_seconds: float | None = Field(default=None, ge=0)
-    status_check_seconds: float | None = Field(default=None, ge=0)
     spot_notice_seconds: float | None = Field(default=None, ge=0)
     person_seconds: float | None = Field(default=None, ge=0)
     record_propagation_seconds: float | None = Field(default=None, ge=0)

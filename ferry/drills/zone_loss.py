@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ferry.artefacts import Drill
 from ferry.drills.boots import Supply
-from ferry.drills.provisioned import Fleet, Provisioned
+from ferry.drills.provisioned import Fleet, Provisioned, terminate
 from ferry.drills.replacement import replaced, slowest, told
 from ferry.drills.scene import Scene
 from ferry.drills.timeline import Timeline
@@ -17,20 +17,17 @@ NAME = "zone-loss"
 
 def drill(scene: Scene) -> Drill:
     """The zone with most nodes is lost: by a group's rule, which spreads them evenly, its first."""
-    provisioned = Provisioned(scene)
-    fleets = [fleet for fleet in provisioned.fleets if fleet.desired]
+    fleets = [fleet for fleet in Provisioned(scene).fleets if fleet.desired]
     if not fleets:
         return scene.skipped(NAME, "no fleet has a node: the groups' desired capacity is 0")
-    return slowest([_lost(scene, provisioned, fleet) for fleet in fleets])
+    return slowest([_lost(scene, fleet) for fleet in fleets])
 
 
-def _lost(scene: Scene, provisioned: Provisioned, fleet: Fleet) -> Drill:
+def _lost(scene: Scene, fleet: Fleet) -> Drill:
     zone = fleet.zones[0]
     gone = fleet.most_in_a_zone
-    scene.account.client("ec2").terminate_instances(InstanceIds=[*fleet.instances[:gone]])
+    terminate(scene, fleet.instances[:gone])
     elsewhere = fleet.zones[1:]
-    offered = provisioned.offers(fleet.instance_types[0])
-    open_to_it = [one for one in elsewhere if offered is None or one in offered]
 
     def story(supply: Supply) -> Timeline:
         pool = supply.pool
@@ -39,13 +36,8 @@ def _lost(scene: Scene, provisioned: Provisioned, fleet: Fleet) -> Drill:
         _detected(timeline, scene, fleet)
         if not elsewhere:
             timeline.missing.append(f"ferry:network.zone_count: {fleet.group} lies in {zone} alone; give it a second")
-        elif not open_to_it:
-            timeline.missing.append(
-                f"{fleet.setting}.fleet.instance_types: {fleet.instance_types[0]} is offered in {zone} alone; add a "
-                f"type that {' and '.join(elsewhere)} have"
-            )
         else:
-            replaced(timeline, fleet, replace(supply, pool=left), gone, among=f"in {', '.join(open_to_it)}")
+            replaced(timeline, fleet, replace(supply, pool=left), gone, among=f"in {', '.join(elsewhere)}")
         return timeline
 
     # As many that those of the other zones suffice.

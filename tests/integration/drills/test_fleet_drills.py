@@ -149,6 +149,19 @@ def no_hook(account: EmbeddedAccount) -> None:
     account.client("autoscaling").delete_lifecycle_hook(AutoScalingGroupName=name, LifecycleHookName=f"{name}-boot")
 
 
+def no_target_group(account: EmbeddedAccount) -> None:
+    group = group_of(account)
+    account.client("autoscaling").detach_load_balancer_target_groups(
+        AutoScalingGroupName=group["AutoScalingGroupName"], TargetGroupARNs=group["TargetGroupARNs"]
+    )
+
+
+def no_group(account: EmbeddedAccount) -> None:
+    account.client("autoscaling").delete_auto_scaling_group(
+        AutoScalingGroupName=group_of(account)["AutoScalingGroupName"], ForceDelete=True
+    )
+
+
 def hasty_hook(account: EmbeddedAccount) -> None:
     name = group_of(account)["AutoScalingGroupName"]
     account.client("autoscaling").put_lifecycle_hook(
@@ -177,6 +190,8 @@ def hasty_hook(account: EmbeddedAccount) -> None:
         (ec2_health, ["gpu-fault"], "the group's health check is EC2, so a node whose engine is dead stays"),
         (no_xid_alarm, ["gpu-fault"], "no alarm on ferry_gpu_xid_errors of ferry-prod-r1-32b tells anybody"),
         (no_hook, ["spike", "zone-loss", "gpu-fault"], "the group has no launching hook"),
+        (no_target_group, ["spike", "zone-loss", "gpu-fault"], "registers its nodes with no target group"),
+        (no_group, [*FLEET_DRILLS], "model_versions[0].fleet: the account has no group ferry-prod-r1-32b"),
         (hasty_hook, ["spike", "zone-loss", "gpu-fault"], "fleet.boot_timeout_seconds: 600; a node needs 652 s"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
