@@ -64,6 +64,7 @@ class GatewayNode(pulumi.ComponentResource):
             profile=profile,
             security_group_id=self.security_group_id,
             volume_gib=args.tier.root_volume_gib,
+            confidential=args.tier.confidential,
             user_data=self._user_data(log_group),
         )
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from stacks.confidential_rules import sev_snp_region, sev_snp_type
 from stacks.fleet_rules import (
     group_sizes,
     instance_type_count,
     instance_type_partition,
     on_demand_base,
     reservation_on_demand,
-    sev_snp_family,
     wakes_up,
     warm_pool_hibernation,
     warm_pool_mixed,
@@ -112,7 +112,8 @@ __all__ = [
     "schedule_names",
     "schedule_recurrence",
     "schedule_time_zone",
-    "sev_snp_family",
+    "sev_snp_region",
+    "sev_snp_type",
     "site_authority",
     "site_authority_certificate",
     "site_private_ca",
@@ -257,6 +258,9 @@ def _of_gateway_tier(settings: Settings) -> Iterator[Place]:
         "model_versions",
         gateway_tier_name(name="gateway-tier", versions=[version.name for version in settings.model_versions]),
     )
+    if tier.confidential:
+        yield "gateway_tier.instance_type", sev_snp_type(instance_type=tier.instance_type)
+        yield "gateway_tier.confidential", sev_snp_region(region=settings.region)
     if tier.home_engine is not None:
         yield "gateway_tier.home_engine", gateway_tier_home(address=tier.home_engine)
     if record := tier.record:

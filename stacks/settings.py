@@ -213,6 +213,9 @@ class GatewayTierSettings(Section):
 
     image: str = Field(description="Envoy, as repository:tag in the account's own ECR registry of the stack's region")
     instance_type: InstanceType = "m6a.large"
+    confidential: bool = Field(
+        default=False, description="on AMD SEV-SNP, in memory that the host cannot read; certain types and regions only"
+    )
     min_size: int = Field(default=2, ge=2, description="one gateway would be what the tier is there to avoid")
     max_size: int = Field(default=4, ge=2)
     ami_parameter: str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"

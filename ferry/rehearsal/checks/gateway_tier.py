@@ -116,6 +116,21 @@ def gateways_in_the_cloud_are_closed_machines(account: Account, stack: Stack) ->
 
 
 @check
+def gateways_in_the_cloud_are_confidential_where_the_stack_asks_for_it(
+    account: Account, stack: Stack
+) -> Iterator[Seen]:
+    """AMD SEV-SNP in the launch template. The embedded account's own machines have none: only a report proves it."""
+    tier = stack.settings.gateway_tier
+    if tier is None:
+        yield _absent(stack, "gateway_tier_group_name")
+        return
+    for group in _groups(account, stack):
+        found = launch_template(account, group).get("CpuOptions", {}).get("AmdSevSnp", "disabled")
+        expected = "enabled" if tier.confidential else "disabled"
+        yield Seen(group["AutoScalingGroupName"], f"AMD SEV-SNP {expected}", f"AMD SEV-SNP {found}")
+
+
+@check
 def gateways_in_the_cloud_talk_to_nobody_else(account: Account, stack: Stack) -> Iterator[Seen]:
     """In: their load balancer. Out: S3, the endpoints, the inner door, and the engine at home where there is one."""
     tier = stack.settings.gateway_tier

@@ -280,9 +280,6 @@ PREDICATES: dict[str, tuple[str | None, bool]] = {
     "25 characters for a load balancer": (rules.load_balancer_name(logical_name="a" * 25), False),
     "24 characters for a target group": (rules.target_group_name(logical_name="a" * 24), True),
     "25 characters for a target group": (rules.target_group_name(logical_name="a" * 25), False),
-    "SEV-SNP on c6a": (rules.sev_snp_family(instance_type="c6a.large"), True),
-    "SEV-SNP on c7a": (rules.sev_snp_family(instance_type="c7a.large"), False),
-    "SEV-SNP on a GPU": (rules.sev_snp_family(instance_type="g5.xlarge"), False),
     "access logs in a plain bucket": (rules.log_delivery_bucket(object_lock=False, kms_key=False), True),
     "access logs under Object Lock": (rules.log_delivery_bucket(object_lock=True, kms_key=False), False),
     "access logs under a KMS key": (rules.log_delivery_bucket(object_lock=False, kms_key=True), False),
@@ -322,12 +319,12 @@ def test_a_rule_states_what_has_to_be_true_and_where_that_is_written(rule: rules
 def test_every_rule_is_proven() -> None:
     proven = {rule for rule, _ in BROKEN.values()}
     by_predicate = {
-        "load-balancer-name", "target-group-name", "sev-snp-family", "log-delivery-bucket", "idle-timeout",
+        "load-balancer-name", "target-group-name", "log-delivery-bucket", "idle-timeout",
         "deregistration-delay", "step-adjustments",
     }  # fmt: skip
     of_the_gateway_tier = {  # tests/unit/stacks/test_gateway_rules.py
         "gateway-tier-architecture", "gateway-tier-certificate", "gateway-tier-home", "gateway-tier-home-record",
-        "gateway-tier-loop", "gateway-tier-name",
+        "gateway-tier-loop", "gateway-tier-name", "sev-snp-region", "sev-snp-type",
     }  # fmt: skip
     assert proven | by_predicate | of_the_gateway_tier == rules.RULES.keys()
 
