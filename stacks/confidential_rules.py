@@ -14,9 +14,8 @@ TYPES = {
 }
 """The sizes of each family that can be launched with SEV-SNP, all of them AMD EPYC of the third generation (Milan).
 
-Compiled in November 2026 from the requirements on AWS's page, as
-https://documentation.ubuntu.com/aws/aws-how-to/instances/launch-and-attest-amd-sev-snp-instances/ repeats them. What an
-account has is said by `aws ec2 describe-instance-types --filters Name=processor-info.supported-features,Values=amd-sev-snp`.
+Compiled in November 2026 from the requirements on AWS's page, as github.com/canonical/ubuntu-cloud-docs repeats them
+(aws/aws-how-to/instances/launch-and-attest-amd-sev-snp-instances.rst).
 """
 REGIONS = ("eu-west-1", "us-east-2")
 """From the same two pages."""
@@ -29,12 +28,12 @@ def sev_snp_type(*, instance_type: str) -> str | None:
     sizes = TYPES.get(family(instance_type))
     if sizes is None:
         return (
-            f"AMD SEV-SNP is asked of {instance_type}, allowed are {', '.join(TYPES)} (no GPU instance has it): choose one "
-            "of them, or set confidential to false"
+            f"AMD SEV-SNP is asked of {instance_type}, allowed are {', '.join(TYPES)} (no GPU instance has it): choose "
+            "one of them, or set confidential to false"
         )
     if size in sizes:
         return None
-    return f"AMD SEV-SNP is asked of {instance_type}, allowed of {name} are {', '.join(sizes)}: choose one of these sizes"
+    return f"AMD SEV-SNP is asked of {instance_type}, allowed of {name} are {', '.join(sizes)}: choose one of these"
 
 
 @rule("sev-snp-region", SEV_SNP)

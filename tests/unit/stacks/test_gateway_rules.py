@@ -75,7 +75,7 @@ def test_a_tier_may_be_confidential_where_sev_snp_exists(region: str, instance_t
 @pytest.mark.parametrize(
     ("region", "instance_type", "said"),
     [
-        ("us-east-2", "m6a.12xlarge", "asked of m6a.12xlarge, allowed of m6a are large, xlarge, 2xlarge, 4xlarge, 8xlarge:"),
+        ("us-east-2", "m6a.12xlarge", "allowed of m6a are large, xlarge, 2xlarge, 4xlarge, 8xlarge:"),
         ("us-east-2", "r6a.metal", "allowed of r6a are large, xlarge, 2xlarge, 4xlarge:"),
         ("us-east-2", "c7a.large", "asked of c7a.large, allowed are m6a, c6a, r6a"),
         ("eu-west-1", "g5.xlarge", r"\(no GPU instance has it\)"),
@@ -89,7 +89,7 @@ def test_sev_snp_is_refused_where_aws_does_not_have_it(region: str, instance_typ
 
 def test_the_mainland_has_no_confidential_tier_and_the_refusal_says_so() -> None:
     config = yaml.safe_load(STACK.with_name("Pulumi.prod-cn.yaml").read_text(encoding="utf-8"))["config"]
-    with pytest.raises(ValidationError, match="cn-.*none of the mainland's has it.*set confidential to false"):
+    with pytest.raises(ValidationError, match=r"cn-.*none of the mainland's has it.*set confidential to false"):
         Settings.from_config(config | {"ferry:gateway_tier": {"image": "envoy:v1.40.0", "confidential": True}})
 
 
