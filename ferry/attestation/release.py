@@ -118,7 +118,7 @@ def wrap(secret: bytes, key: RSAPublicKey) -> bytes:
     """RSA-OAEP with SHA-256 and MGF1 of it, no label. Raises AttestationError for a secret that does not fit."""
     if len(secret) > (room := key.key_size // 8 - OAEP_BYTES):
         raise AttestationError(
-            f"the secret has {len(secret)} bytes, a key of {key.key_size} bits takes {room}: release a key, and encrypt "
+            f"the secret has {len(secret)} bytes, a key of {key.key_size} bits takes {room}: release a key and encrypt "
             "the rest with it"
         )
     return key.encrypt(secret, OAEP(mgf=MGF1(SHA256()), algorithm=SHA256(), label=None))
