@@ -32,6 +32,7 @@ from stacks.gateway_rules import (
     gateway_tier_loop,
     gateway_tier_name,
 )
+from stacks.patching_rules import patching_schedule, patching_time_zone
 from stacks.rule import FERRY, RULES, Rule
 from stacks.scaling_rules import (
     alarm_period,
@@ -105,6 +106,8 @@ __all__ = [
     "log_delivery_bucket",
     "on_demand_base",
     "partition",
+    "patching_schedule",
+    "patching_time_zone",
     "replica_partition",
     "replica_region",
     "reservation_on_demand",
@@ -201,6 +204,8 @@ def _of_stack(settings: Settings) -> Iterator[Place]:
             has_cny=settings.monitoring.monthly_budget_cny is not None,
         ),
     )
+    yield "patching.schedule", patching_schedule(schedule=settings.patching.schedule)
+    yield "patching.time_zone", patching_time_zone(time_zone=settings.patching.time_zone)
     yield "model_versions", version_names(names=[version.name for version in versions])
     yield "model_versions", target_groups_per_rule(count=len(versions))
     yield "model_versions", some_weight(weights=[version.weight for version in versions])

@@ -230,6 +230,22 @@ class GatewayTierSettings(Section):
     record: GatewayRecord | None = None
 
 
+class PatchingSettings(Section):
+    """When the nodes are scanned for missing patches. Nothing is installed on them: the remedy is a new image."""
+
+    schedule: str = Field(default="cron(0 3 ? * * *)", description="of a maintenance window: cron(...) or rate(...)")
+    time_zone: str = "Etc/UTC"
+    approve_after_days: int = Field(
+        default=7,
+        ge=0,
+        le=360,
+        description="a patch that is out for longer is missing; Ubuntu's at once",
+    )
+    script_bucket: str | None = Field(
+        default=None, description="AWS's bucket of patch scripts, in a region where Ferry does not know it"
+    )
+
+
 class MonitoringSettings(Section):
     """Alarms, their recipients, and the budget."""
 
@@ -291,6 +307,7 @@ class Settings(Section):
     gateway: GatewaySettings
     gateway_tier: GatewayTierSettings | None = None
     monitoring: MonitoringSettings = MonitoringSettings()
+    patching: PatchingSettings = PatchingSettings()
     node_bundle: NodeBundle | None = None
     site_identity: SiteIdentitySettings | None = None
     data_sync: DataSyncSettings | None = None

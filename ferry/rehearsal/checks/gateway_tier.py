@@ -11,6 +11,7 @@ from ferry.rehearsal.checks.inference_fleet import boot_files, launch_template
 from ferry.rehearsal.checks.inference_node import (
     WITHOUT_RESOURCE,
     egress_to_s3_and_endpoints,
+    patch_sources,
     permissions,
     role_of,
 )
@@ -211,7 +212,11 @@ def _needed(account: Account, stack: Stack, tier: GatewayTierSettings, group: Ma
     logs = f"arn:{account.partition}:logs:{own}:log-group:{log_group}"
     requests = f"{archive}/requests/cloud-*/*"
     needed = {
-        "s3:GetObject": [f"arn:{account.partition}:s3:::{stack.outputs['model_bucket']}/bundles/*", requests],
+        "s3:GetObject": [
+            f"arn:{account.partition}:s3:::{stack.outputs['model_bucket']}/bundles/*",
+            requests,
+            *patch_sources(account, stack),
+        ],
         "s3:PutObject": [requests],
         "s3:ListBucket": [archive + only_if({"StringLike": {"s3:prefix": ["requests/cloud-*/*"]}})],
         "kms:Decrypt": [stack.outputs["model_key_arn"] + by_s3, stack.outputs["audit_key_arn"] + by_s3],

@@ -204,6 +204,9 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
         ),
     ),
     "dollars in China": ("budget-currency", fleet("cn-north-1") | {"monitoring": {"monthly_budget_usd": 100}}),
+    "a scan by five fields": ("patching-schedule", stack(patching={"schedule": "cron(0 3 * * *)"})),
+    "a scan at no rate": ("patching-schedule", stack(patching={"schedule": "rate(0 days)"})),
+    "a scan in Peking": ("patching-time-zone", stack(patching={"time_zone": "Asia/Peking"})),
     "six versions": ("target-groups-per-rule", versions(*({"name": f"r{number}"} for number in range(6)))),
 }
 
@@ -241,6 +244,8 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     ),
     "a replica within China": fleet("cn-north-1") | {"model_repository": {"replica_region": "cn-northwest-1"}},
     "the lowest and the highest weight": versions({"weight": 0}, {"name": "r2", "weight": 999}),
+    "a scan twice a day": stack(patching={"schedule": "rate(12 hours)", "time_zone": "Asia/Shanghai"}),
+    "a scan on the third Thursday": stack(patching={"schedule": "cron(30 2 ? * THU#3 *)"}),
     "five versions": versions(*({"name": f"r{number}"} for number in range(5))),
 }
 
