@@ -156,7 +156,6 @@ class GatewayNode(pulumi.ComponentResource):
                     registry=node.registry(identity),
                     image=args.tier.image,
                     log_group=log_group_name,
-                    confidential=args.tier.confidential,
                 )
             )
 
