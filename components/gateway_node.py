@@ -156,6 +156,7 @@ class GatewayNode(pulumi.ComponentResource):
                     registry=node.registry(identity),
                     image=args.tier.image,
                     log_group=log_group_name,
+                    confidential=args.tier.confidential,
                 )
             )
 

@@ -131,9 +131,9 @@ def test_a_chain_that_does_not_lead_to_the_root_is_refused(
 
 
 def test_the_key_of_a_chip_does_not_stand_for_that_of_the_cloud() -> None:
-    with pytest.raises(AttestationError, match="^the certificate of the VLEK is SEV-VLEK, of which 0"):
+    with pytest.raises(AttestationError, match=r"^the certificate of the VLEK is SEV-VLEK, of which 0"):
         chain(DEDICATED, "VLEK")
-    with pytest.raises(AttestationError, match="^SEV-VLEK: is not signed by the SEV-VLEK-Milan given"):
+    with pytest.raises(AttestationError, match=r"^SEV-VLEK: is not signed by the SEV-VLEK-Milan given"):
         chain([vlek_certificate(issuer="SEV-Milan"), *SHARED[1:]], "VLEK")
     with pytest.raises(AttestationError, match=r"^SEV-VLEK: has no extension 1\.3\.6\.1\.4\.1\.3704\.1\.5"):
         chain([vlek_certificate(extensions={"5": b""}), *SHARED[1:]], "VLEK")

@@ -206,6 +206,6 @@ def test_a_key_that_a_secret_is_not_encrypted_for(tmp_path: Path, key: Any, said
 def test_a_secret_is_as_long_as_the_key_has_room() -> None:
     assert KEY.decrypt(wrap(bytes(318), KEY.public_key()), OAEP) == bytes(318)
     with pytest.raises(
-        AttestationError, match="^the secret has 319 bytes, a key of 3072 bits takes 318: release a key"
+        AttestationError, match=r"^the secret has 319 bytes, a key of 3072 bits takes 318: release a key"
     ):
         wrap(bytes(319), KEY.public_key())

@@ -57,10 +57,10 @@ REFUSED: dict[str, tuple[Machine, dict[str, Any], str]] = {
     ),
     "another beginning": (Machine(), {"measurements": [bytes(48)]}, f"measurement: {MEASUREMENT.hex()}; expected 00"),
     "old microcode": (
-        Machine(), {"minimum_tcb": Tcb(3, 0, 8, 116)}, "minimum TCB: 3.0.8.115; expected 3.0.8.116 or newer in each part",
+        Machine(), {"minimum_tcb": Tcb(3, 0, 8, 116)}, "minimum TCB: 3.0.8.115; expected 3.0.8.116 or newer",
     ),
     "old bootloader": (
-        Machine(), {"minimum_tcb": Tcb(4, 0, 8, 115)}, "minimum TCB: 3.0.8.115; expected 4.0.8.115 or newer in each part",
+        Machine(), {"minimum_tcb": Tcb(4, 0, 8, 115)}, "minimum TCB: 3.0.8.115; expected 4.0.8.115 or newer",
     ),
     "firmware that the key is not for": (
         replace(Machine(), tcb=(3, 0, 8, 116)), {}, "firmware: TCB 3.0.8.116; expected 3.0.8.115, as certified",
