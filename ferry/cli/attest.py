@@ -23,9 +23,7 @@ attest = typer.Typer(
     help="Verify what a confidential machine (AMD SEV-SNP) reports, and release a secret to it.", no_args_is_help=True
 )
 
-ReportFile = Annotated[
-    Path, typer.Argument(metavar="REPORT", help="The attestation report: 1184 bytes, as `snpguest report` writes it.")
-]
+ReportFile = Annotated[Path, typer.Argument(metavar="REPORT", help="The attestation report: 1184 bytes, of VMPL 0.")]
 Certificates = Annotated[
     list[Path],
     typer.Option(metavar="FILE", help="VLEK or VCEK, ASK or ASVK, ARK; PEM or DER, in one file or several; repeat it."),
