@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from components import policies
 from components.identity import Identity
 from components.policies import Statement
@@ -16,17 +18,19 @@ def interface_endpoint(identity: Identity) -> str:
     return policies.document(_own_principals(identity))
 
 
-def s3_endpoint(identity: Identity) -> str:
-    """As the others, and what is read without credentials from buckets of AWS: image layers and system packages.
+def s3_endpoint(identity: Identity, patch_buckets: Sequence[str]) -> str:
+    """As the others, and what is read without credentials from buckets of AWS: image layers, packages, patch scripts.
 
     ECR hands out layers as links to a bucket of its own, and Amazon Linux's package manager signs no request:
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html#ecr-minimum-s3-perms
     https://repost.aws/knowledge-center/ec2-al1-al2-update-yum-without-internet
+    The patch scripts are public, and a node gets its baseline's snapshot by a link of Systems Manager's own.
     """
     return policies.document(
         _own_principals(identity),
         _anybody_reads(identity, "ImageLayers", f"prod-{identity.region}-starport-layer-bucket"),
         _anybody_reads(identity, "SystemPackages", f"al2023-repos-{identity.region}-de612dc2"),
+        _anybody_reads(identity, "PatchScripts", *patch_buckets),
     )
 
 
@@ -41,11 +45,11 @@ def _own_principals(identity: Identity) -> Statement:
     }
 
 
-def _anybody_reads(identity: Identity, sid: str, bucket: str) -> Statement:
+def _anybody_reads(identity: Identity, sid: str, *buckets: str) -> Statement:
     return {
         "Sid": sid,
         "Effect": "Allow",
         "Principal": "*",
         "Action": "s3:GetObject",
-        "Resource": f"arn:{identity.partition}:s3:::{bucket}/*",
+        "Resource": [f"arn:{identity.partition}:s3:::{bucket}/*" for bucket in buckets],
     }

@@ -17,6 +17,8 @@ from components.model_repository import Replica
 from components.monitoring import GATEWAY, Monitoring, MonitoringArgs
 from components.network import Network, NetworkArgs
 from components.notifications import Notifications, NotificationsArgs
+from components.patching import Patching, PatchingArgs
+from stacks.patch_sources import patch_buckets
 from stacks.settings import ModelVersion, Settings
 
 LOST_PERIODS = 2
@@ -69,10 +71,12 @@ class Failover(pulumi.ComponentResource):
         self._name, self._args, self._settings = name, args, args.elsewhere
         self._identity = args.identity.within(args.elsewhere.region)
         self._child = pulumi.ResourceOptions(parent=self)
+        self._patch_buckets = patch_buckets(args.elsewhere.region, args.elsewhere.patching.script_bucket)
 
         self._make_foundation()
         self._make_gateway()
         self._fleets = {version.name: self._make_fleet(version) for version in self._settings.model_versions}
+        self._patching = self._make_patching()
         self._make_monitoring()
         if sleeping := [one for one in self._settings.model_versions if one.weight and not one.fleet.never_empty]:
             self._make_wake_up(sleeping)
@@ -84,7 +88,9 @@ class Failover(pulumi.ComponentResource):
         name, args, settings = self._name, self._args, self._settings
         self._network = Network(
             f"{name}-network",
-            NetworkArgs(identity=self._identity, network=settings.network, tags=args.tags),
+            NetworkArgs(
+                identity=self._identity, network=settings.network, patch_buckets=self._patch_buckets, tags=args.tags
+            ),
             self._child,
         )
         # An alarm notifies a topic of its own region.
@@ -142,6 +148,20 @@ class Failover(pulumi.ComponentResource):
                 model_key_arn=replica.key_arn,
                 node_bundle_key=replica.node_bundle_key,
                 verification_key=settings.node_bundle.verification_key if settings.node_bundle else None,
+                alarm_topic_arn=self._notifications.topic_arn,
+                patch_buckets=self._patch_buckets,
+                tags=self._args.tags,
+            ),
+            self._child,
+        )
+
+    def _make_patching(self) -> Patching:
+        return Patching(
+            f"{self._name}-patching",
+            PatchingArgs(
+                environment=self._settings.environment,
+                patching=self._settings.patching,
+                ami_parameters=[version.fleet.ami_parameter for version in self._settings.model_versions],
                 alarm_topic_arn=self._notifications.topic_arn,
                 tags=self._args.tags,
             ),
@@ -288,6 +308,7 @@ class Failover(pulumi.ComponentResource):
             "target_group_arns": self._gateway.target_group_arns,
             "group_names": {version: fleet.group_name for version, fleet in self._fleets.items()},
             "launch_template_ids": {version: fleet.launch_template_id for version, fleet in self._fleets.items()},
+            "patch_window_id": self._patching.window_id,
         }
 
     def _tags(self, what: str) -> dict[str, str]:

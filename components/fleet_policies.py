@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from components import policies, site_policies
 from components.identity import Identity
 from components.policies import Statement
@@ -19,11 +21,13 @@ def node_rights(
     image: str,
     group_name: str,
     log_group_arn: str,
+    patch_buckets: Sequence[str],
 ) -> str:
     """Rights of a fleet's nodes, as JSON.
 
     Read the fleet's own model, its channel and the signed bundles; pull the engine's own image; write to the fleet's
-    own log group; be reached by Session Manager; end the launching lifecycle action of the fleet's own group.
+    own log group; be reached by Session Manager and scanned for missing patches; end the launching lifecycle action of
+    the fleet's own group.
     """
     return policies.document(
         {
@@ -46,6 +50,7 @@ def node_rights(
         },
         {**site_policies.use_key_through_s3(identity, key_arn), "Sid": "DecryptModels", "Action": "kms:Decrypt"},
         *runs_image_and_logs(identity, image=image, log_group_arn=log_group_arn),
+        *is_scanned(identity, patch_buckets),
         {
             "Sid": "EndOwnLaunch",
             "Effect": "Allow",
@@ -64,16 +69,18 @@ def gateway_rights(
     log_group_arn: str,
     archive_bucket_arn: str,
     archive_key_arn: str,
+    patch_buckets: Sequence[str],
 ) -> str:
     """Rights of a gateway in the cloud, as JSON.
 
-    Read the signed bundles; pull Envoy's image; write to its own log group; be reached by Session Manager; ship its
-    request log into the archive as `cloud-…`, a name of its own for each node.
+    Read the signed bundles; pull Envoy's image; write to its own log group; be reached by Session Manager and scanned
+    for missing patches; ship its request log into the archive as `cloud-…`, a name of its own for each node.
     """
     return policies.document(
         {"Sid": "ReadBundles", "Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{bucket_arn}/bundles/*"},
         {**site_policies.use_key_through_s3(identity, key_arn), "Sid": "DecryptBundles", "Action": "kms:Decrypt"},
         *runs_image_and_logs(identity, image=image, log_group_arn=log_group_arn),
+        *is_scanned(identity, patch_buckets),
         *site_policies.request_log_rights(
             identity, bucket_arn=archive_bucket_arn, key_arn=archive_key_arn, gateways=["cloud-*"]
         ),
@@ -115,6 +122,28 @@ def runs_image_and_logs(identity: Identity, *, image: str, log_group_arn: str) -
                 "ssmmessages:OpenControlChannel",
                 "ssmmessages:OpenDataChannel",
             ],
+            "Resource": "*",
+        },
+    )
+
+
+def is_scanned(identity: Identity, patch_buckets: Sequence[str]) -> tuple[Statement, ...]:
+    """What `AWS-RunPatchBaseline` needs on a node: its baseline, the scripts, and where the result goes.
+
+    https://docs.aws.amazon.com/systems-manager/latest/userguide/patch-operations-s3-buckets.html
+    """
+    return (
+        {
+            "Sid": "ReadPatchScripts",
+            "Effect": "Allow",
+            "Action": "s3:GetObject",
+            "Resource": [f"arn:{identity.partition}:s3:::{bucket}/*" for bucket in patch_buckets],
+        },
+        {
+            # A node's own id is not known when its role is made; AmazonSSMManagedInstanceCore grants them so, too.
+            "Sid": "TellMissingPatches",
+            "Effect": "Allow",
+            "Action": ["ssm:GetDeployablePatchSnapshotForInstance", "ssm:PutComplianceItems", "ssm:PutInventory"],
             "Resource": "*",
         },
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -38,6 +38,8 @@ class GatewayNodeArgs:
     bundle_key: pulumi.Input[str | None]
     verification_key: str | None
     """PEM of the public keys, of which one has signed the bundle. Without it a node refuses to boot."""
+    patch_buckets: Sequence[str]
+    """AWS's own buckets that a scan for missing patches reads."""
     tags: Mapping[str, str]
 
 
@@ -65,6 +67,7 @@ class GatewayNode(pulumi.ComponentResource):
             profile=profile,
             security_group_id=self.security_group_id,
             volume_gib=args.tier.root_volume_gib,
+            confidential=args.tier.confidential,
             user_data=self._user_data(log_group),
         )
 
@@ -86,7 +89,11 @@ class GatewayNode(pulumi.ComponentResource):
             log_group_arn=log_group.arn,
             archive_bucket_arn=args.archive_bucket_arn,
             archive_key_arn=args.archive_key_arn,
-        ).apply(lambda arns: fleet_policies.gateway_rights(args.identity, image=args.tier.image, **arns))
+        ).apply(
+            lambda arns: fleet_policies.gateway_rights(
+                args.identity, image=args.tier.image, patch_buckets=args.patch_buckets, **arns
+            )
+        )
 
     def _make_security_group(self) -> pulumi.Output[str]:
         """In: requests from the load balancer in front. Out: HTTPS to the endpoints, S3, the load balancer behind."""
@@ -150,6 +157,7 @@ class GatewayNode(pulumi.ComponentResource):
                     registry=node.registry(identity),
                     image=args.tier.image,
                     log_group=log_group_name,
+                    confidential=args.tier.confidential,
                 )
             )
 

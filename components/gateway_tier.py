@@ -13,6 +13,7 @@ from components.identity import Identity
 from components.inference_gateway import SSL_POLICY, admit_addresses, issued_certificate
 from components.inner_door import InnerDoor, InnerDoorArgs
 from components.node import propagated_tags
+from stacks.patch_sources import patch_tags
 from stacks.settings import GatewayRecord, GatewaySettings, GatewayTierSettings, gateway_group_name
 from templates.gateway_node import PORT
 
@@ -50,6 +51,8 @@ class GatewayTierArgs:
     bundle_key: pulumi.Input[str | None]
     verification_key: str | None
     deletion_protection: bool
+    patch_buckets: Sequence[str]
+    """AWS's own buckets that a scan for missing patches reads."""
     tags: Mapping[str, str]
 
 
@@ -148,6 +151,7 @@ class GatewayTier(pulumi.ComponentResource):
                 archive_key_arn=args.archive_key_arn,
                 bundle_key=args.bundle_key,
                 verification_key=args.verification_key,
+                patch_buckets=args.patch_buckets,
                 tags=args.tags,
             ),
             self._child,
@@ -240,7 +244,10 @@ class GatewayTier(pulumi.ComponentResource):
                 },
             },
             wait_for_capacity_timeout="0",
-            tags=propagated_tags(self._args.tags, self._group_name),
+            tags=propagated_tags(
+                {**self._args.tags, **patch_tags(self._args.environment, self._args.tier.ami_parameter)},
+                self._group_name,
+            ),
             # A node that starts before its rights exist fails its boot.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["desiredCapacity"], depends_on=[node]),
         )

@@ -13,6 +13,7 @@ from components.identity import Identity
 from components.inference_node import InferenceNode, InferenceNodeArgs
 from components.node import propagated_tags
 from stacks import rules
+from stacks.patch_sources import patch_tags
 from stacks.settings import FleetSettings, ModelVersion, group_name
 
 HEALTH_GRACE_SECONDS = 120
@@ -56,6 +57,8 @@ class InferenceFleetArgs:
     verification_key: str | None = None
     """PEM of the public keys. Without them a node refuses to boot."""
     alarm_topic_arn: pulumi.Input[str]
+    patch_buckets: Sequence[str]
+    """AWS's own buckets that a scan for missing patches reads."""
     tags: Mapping[str, str]
 
 
@@ -130,6 +133,7 @@ class InferenceFleet(pulumi.ComponentResource):
                 model_key_arn=args.model_key_arn,
                 node_bundle_key=args.node_bundle_key,
                 verification_key=args.verification_key,
+                patch_buckets=args.patch_buckets,
                 tags=args.tags,
             ),
             self._child,
@@ -172,7 +176,9 @@ class InferenceFleet(pulumi.ComponentResource):
             wait_for_capacity_timeout="0",
             enabled_metrics=list(GROUP_METRICS),
             metrics_granularity="1Minute",
-            tags=propagated_tags(self._args.tags, self._group_name),
+            tags=propagated_tags(
+                {**self._args.tags, **patch_tags(self._args.environment, fleet.ami_parameter)}, self._group_name
+            ),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 ignore_changes=["desiredCapacity"],

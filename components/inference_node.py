@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -39,6 +39,8 @@ class InferenceNodeArgs:
     node_bundle_key: pulumi.Input[str | None]
     verification_key: str | None
     """PEM of the keys that the bundle and the models may be signed with. Without it a node refuses to boot."""
+    patch_buckets: Sequence[str]
+    """AWS's own buckets that a scan for missing patches reads."""
     log_retention_days: int = 365
     tags: Mapping[str, str]
 
@@ -103,6 +105,7 @@ class InferenceNode(pulumi.ComponentResource):
                 model=args.version.model,
                 image=args.version.engine.image,
                 group_name=args.group_name,
+                patch_buckets=args.patch_buckets,
                 **arns,
             )
         )

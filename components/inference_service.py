@@ -21,7 +21,9 @@ from components.model_repository import ModelRepository, ModelRepositoryArgs
 from components.monitoring import Monitoring, MonitoringArgs
 from components.network import Network, NetworkArgs
 from components.notifications import Notifications, NotificationsArgs
+from components.patching import Patching, PatchingArgs
 from components.site_identity import SiteIdentity, SiteIdentityArgs
+from stacks.patch_sources import patch_buckets
 from stacks.settings import GatewayTierSettings, ModelVersion, Settings
 from templates.gateway_node import GATEWAY_BUNDLE
 
@@ -37,7 +39,7 @@ class InferenceServiceArgs:
 
 
 class InferenceService(pulumi.ComponentResource):
-    """Network, models, audit archive, load balancer, one fleet for each model version, and what watches them.
+    """Network, models, audit archive, load balancer, one fleet for each model version, what watches and scans them.
 
     And, where the stack asks for it: the gateway in the cloud, the site's identity, DataSync, a second region.
     """
@@ -53,12 +55,15 @@ class InferenceService(pulumi.ComponentResource):
         # Only dev can be disposable, and only what is disposable can be destroyed with what is in it.
         self._permanent = args.settings.audit.mode != "disposable"
 
+        self._patch_buckets = patch_buckets(args.identity.region, args.settings.patching.script_bucket)
+
         self._make_foundation(args.project)
         self._site_identity, self._data_sync = self._make_site_identity(), self._make_data_sync()
         self._make_gateway()
         tier = self._settings.gateway_tier
         self._tier = self._make_tier(tier) if tier else None
         self._fleets = {version.name: self._make_fleet(version) for version in self._settings.model_versions}
+        self._patching = self._make_patching()
         self._monitoring = self._make_monitoring()
         self._failover = self._make_failover()
         self.exports = self._collect_exports()
@@ -68,7 +73,9 @@ class InferenceService(pulumi.ComponentResource):
         name, identity, settings, tags = self._name, self._identity, self._settings, self._tags
         bundle = settings.node_bundle
         self._network = Network(
-            f"{name}-network", NetworkArgs(identity=identity, network=settings.network, tags=tags), self._child
+            f"{name}-network",
+            NetworkArgs(identity=identity, network=settings.network, patch_buckets=self._patch_buckets, tags=tags),
+            self._child,
         )
         self._notifications = Notifications(
             f"{name}-notifications",
@@ -184,6 +191,7 @@ class InferenceService(pulumi.ComponentResource):
                 bundle_key=self._models.gateway_bundle_key,
                 verification_key=bundle.verification_key if bundle else None,
                 deletion_protection=self._permanent,
+                patch_buckets=self._patch_buckets,
                 tags=self._tags,
             ),
             self._child,
@@ -211,6 +219,24 @@ class InferenceService(pulumi.ComponentResource):
                 model_key_arn=self._models.key_arn,
                 node_bundle_key=self._models.node_bundle_key,
                 verification_key=settings.node_bundle.verification_key if settings.node_bundle else None,
+                alarm_topic_arn=self._notifications.topic_arn,
+                patch_buckets=self._patch_buckets,
+                tags=self._tags,
+            ),
+            self._child,
+        )
+
+    def _make_patching(self) -> Patching:
+        settings = self._settings
+        images = [version.fleet.ami_parameter for version in settings.model_versions]
+        if settings.gateway_tier:
+            images.append(settings.gateway_tier.ami_parameter)
+        return Patching(
+            f"{self._name}-patching",
+            PatchingArgs(
+                environment=settings.environment,
+                patching=settings.patching,
+                ami_parameters=images,
                 alarm_topic_arn=self._notifications.topic_arn,
                 tags=self._tags,
             ),
@@ -274,6 +300,7 @@ class InferenceService(pulumi.ComponentResource):
             "group_names": {version: fleet.group_name for version, fleet in self._fleets.items()},
             "launch_template_ids": {version: fleet.launch_template_id for version, fleet in self._fleets.items()},
             "dashboard_name": self._monitoring.dashboard_name,
+            "patch_window_id": self._patching.window_id,
         }
         if self._models.replica:
             exports["model_replica_bucket"] = self._models.replica.bucket_name

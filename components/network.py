@@ -42,6 +42,8 @@ class NetworkArgs:
     identity: Identity
     network: NetworkSettings
     """The VPC to make, or the ids of an existing one."""
+    patch_buckets: Sequence[str]
+    """AWS's own buckets that a scan for missing patches reads."""
     tags: Mapping[str, str]
 
 
@@ -194,7 +196,7 @@ class Network(pulumi.ComponentResource):
             vpc_id=self.vpc_id,
             service_name=f"com.amazonaws.{region}.s3",
             vpc_endpoint_type="Gateway",
-            policy=endpoint_policies.s3_endpoint(self._args.identity),
+            policy=endpoint_policies.s3_endpoint(self._args.identity, self._args.patch_buckets),
             route_table_ids=list(private_route_tables),
             tags=self._tags("s3"),
             opts=self._child,

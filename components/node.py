@@ -82,12 +82,14 @@ def launch_template(
     security_group_id: pulumi.Input[str],
     volume_gib: int,
     throughput_mibps: int | None = None,
+    confidential: bool = False,
     user_data: pulumi.Output[str],
 ) -> aws.ec2.LaunchTemplate:
     """A template of nodes without key and public address, with IMDSv2 only and an encrypted root volume.
 
-    `region`: where the image is looked up. `throughput_mibps`: None leaves gp3's baseline. `user_data`: the document,
-    which is encoded here.
+    `region`: where the image is looked up. `throughput_mibps`: None leaves gp3's baseline. `confidential`: AMD SEV-SNP,
+    which is set at launch and never after; the image has to boot by UEFI. `user_data`: the document, which is encoded
+    here.
     """
     invoke = pulumi.InvokeOutputOptions(parent=owner.component)
     image_id = aws.ssm.get_parameter_output(name=ami_parameter, region=region, opts=invoke).value
@@ -111,6 +113,7 @@ def launch_template(
         update_default_version=True,
         image_id=image.id,
         instance_type=instance_type,
+        cpu_options={"amd_sev_snp": "enabled"} if confidential else None,
         iam_instance_profile={"arn": profile.arn},
         metadata_options={
             "http_endpoint": "enabled",

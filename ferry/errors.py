@@ -22,6 +22,7 @@
     │   ├── Superseded         another controller has taken over since
     │   ├── TokenError         a token cannot be issued or revoked, or its keys cannot be rotated
     │   └── AuditError         the request log cannot be chained, or its archive is not what it was
+    ├── AttestationError       a report of a confidential machine cannot be believed, or its secret not be released
     ├── ProvisioningError      Pulumi refused or failed, or a stack's state would lie where it may not
     └── RehearsalError         the program could not be run to its end
         ├── UnknownProperty    the program sends a property that no handler knows
@@ -120,6 +121,10 @@ class TokenError(TrafficError):
 
 class AuditError(TrafficError):
     """The request log cannot be chained, or what lies in its archive is not what was put there."""
+
+
+class AttestationError(FerryError):
+    """A report of a confidential machine cannot be believed, or the secret that it asks for cannot be released."""
 
 
 class ProvisioningError(FerryError):

@@ -17,7 +17,6 @@ CHINA_ACCELERATED = frozenset({"g4dn", "g5", "p3", "inf1"})
 ACCELERATED = re.compile(r"(g|p|inf|trn|dl|vt|f)\d")
 """Families with a GPU, an inference or training chip, a video or an FPGA card."""
 
-SEV_SNP = frozenset({"m6a", "c6a", "r6a"})
 
 HIBERNATING = re.compile(r"[cmr][3-8][a-z-]*|t[23]a?|i[34][a-z]*")
 """Families of the kinds that can hibernate: general purpose, compute, memory, storage. None has an accelerator."""
@@ -70,17 +69,6 @@ def instance_type_partition(*, instance_type: str, region: str) -> str | None:
     return (
         f"instance type is {instance_type}, which {region} does not have; allowed accelerated families in China are "
         f"{', '.join(sorted(CHINA_ACCELERATED))}: choose one of them"
-    )
-
-
-@rule("sev-snp-family", f"{EC2}/APIReference/API_CpuOptionsRequest.html")
-def sev_snp_family(*, instance_type: str) -> str | None:
-    """AMD SEV-SNP exists on m6a, c6a and r6a only."""
-    if family(instance_type) in SEV_SNP:
-        return None
-    return (
-        f"AMD SEV-SNP is asked of {instance_type}, allowed are m6a, c6a and r6a: choose one of them, or leave SEV-SNP "
-        "out (no GPU instance has it)"
     )
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from stacks.confidential_rules import sev_snp_region, sev_snp_type
 from stacks.fleet_rules import (
     group_sizes,
     instance_type_count,
     instance_type_partition,
     on_demand_base,
     reservation_on_demand,
-    sev_snp_family,
     wakes_up,
     warm_pool_hibernation,
     warm_pool_mixed,
@@ -32,6 +32,7 @@ from stacks.gateway_rules import (
     gateway_tier_loop,
     gateway_tier_name,
 )
+from stacks.patching_rules import patching_schedule, patching_time_zone
 from stacks.rule import FERRY, RULES, Rule
 from stacks.scaling_rules import (
     alarm_period,
@@ -109,6 +110,8 @@ __all__ = [
     "log_delivery_bucket",
     "on_demand_base",
     "partition",
+    "patching_schedule",
+    "patching_time_zone",
     "replica_partition",
     "replica_region",
     "reservation_on_demand",
@@ -116,7 +119,8 @@ __all__ = [
     "schedule_names",
     "schedule_recurrence",
     "schedule_time_zone",
-    "sev_snp_family",
+    "sev_snp_region",
+    "sev_snp_type",
     "site_authority",
     "site_authority_certificate",
     "site_private_ca",
@@ -211,6 +215,8 @@ def _of_stack(settings: Settings) -> Iterator[Place]:
             has_cny=settings.monitoring.monthly_budget_cny is not None,
         ),
     )
+    yield "patching.schedule", patching_schedule(schedule=settings.patching.schedule)
+    yield "patching.time_zone", patching_time_zone(time_zone=settings.patching.time_zone)
     yield "model_versions", version_names(names=[version.name for version in versions])
     yield "model_versions", target_groups_per_rule(count=len(versions))
     yield "model_versions", some_weight(weights=[version.weight for version in versions])
@@ -276,6 +282,9 @@ def _of_gateway_tier(settings: Settings) -> Iterator[Place]:
         "model_versions",
         gateway_tier_name(name="gateway-tier", versions=[version.name for version in settings.model_versions]),
     )
+    if tier.confidential:
+        yield "gateway_tier.instance_type", sev_snp_type(instance_type=tier.instance_type)
+        yield "gateway_tier.confidential", sev_snp_region(region=settings.region)
     if tier.home_engine is not None:
         yield "gateway_tier.home_engine", gateway_tier_home(address=tier.home_engine)
     if record := tier.record:

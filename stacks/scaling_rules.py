@@ -106,7 +106,7 @@ def schedule_recurrence(*, recurrence: str) -> str | None:
 @rule("schedule-time-zone", SCHEDULED)
 def schedule_time_zone(*, time_zone: str) -> str | None:
     """A time zone is a name of the IANA database."""
-    if time_zone in _time_zones():
+    if time_zone in time_zones():
         return None
     return f"time_zone is {time_zone!r}, allowed are IANA names such as Asia/Shanghai or Etc/UTC: use one"
 
@@ -119,8 +119,8 @@ def schedule_names(*, names: Sequence[str]) -> str | None:
 
 
 @cache
-def _time_zones() -> set[str]:
-    # Looked up once: it walks the folders of the time zone database.
+def time_zones() -> set[str]:
+    """Names of the IANA database. Looked up once: it walks the folders of the database."""
     return zoneinfo.available_timezones()
 
 

@@ -219,6 +219,9 @@ class GatewayTierSettings(Section):
 
     image: str = Field(description="Envoy, as repository:tag in the account's own ECR registry of the stack's region")
     instance_type: InstanceType = "m6a.large"
+    confidential: bool = Field(
+        default=False, description="on AMD SEV-SNP, in memory that the host cannot read; certain types and regions only"
+    )
     min_size: int = Field(default=2, ge=2, description="one gateway would be what the tier is there to avoid")
     max_size: int = Field(default=4, ge=2)
     ami_parameter: str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
@@ -231,6 +234,22 @@ class GatewayTierSettings(Section):
         default=None, description="the engine at home as the fallback, over a VPN or Direct Connect"
     )
     record: GatewayRecord | None = None
+
+
+class PatchingSettings(Section):
+    """When the nodes are scanned for missing patches. Nothing is installed on them: the remedy is a new image."""
+
+    schedule: str = Field(default="cron(0 3 ? * * *)", description="of a maintenance window: cron(...) or rate(...)")
+    time_zone: str = "Etc/UTC"
+    approve_after_days: int = Field(
+        default=7,
+        ge=0,
+        le=360,
+        description="a patch that is out for longer is missing; Ubuntu's at once",
+    )
+    script_bucket: str | None = Field(
+        default=None, description="AWS's bucket of patch scripts, in a region where Ferry does not know it"
+    )
 
 
 class MonitoringSettings(Section):
@@ -309,6 +328,7 @@ class Settings(Section):
     gateway: GatewaySettings
     gateway_tier: GatewayTierSettings | None = None
     monitoring: MonitoringSettings = MonitoringSettings()
+    patching: PatchingSettings = PatchingSettings()
     node_bundle: NodeBundle | None = None
     site_identity: SiteIdentitySettings | None = None
     data_sync: DataSyncSettings | None = None
@@ -351,6 +371,7 @@ class Settings(Section):
                 "gateway_tier": None,
                 "site_identity": None,
                 "data_sync": None,
+                "patching": self.patching.model_copy(update={"script_bucket": None}),  # one of the first region
                 "failover": None,
             }
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from templates import agent, render
+from templates import ROOT, agent, render
 from templates.node import USER_DATA_LIMIT_BYTES, verification_keys
 
 GATEWAY_BUNDLE = "gateway-bundle.tar.gz"
@@ -37,6 +37,8 @@ class GatewayBoot:
     image: str
     """Envoy, as repository:tag."""
     log_group: str
+    confidential: bool = False
+    """Whether it has to have AMD's secure processor, and gets what proves it."""
 
     @property
     def full_image(self) -> str:
@@ -76,6 +78,8 @@ def files(boot: GatewayBoot) -> dict[str, str]:
         f"{units}/ferry-rotate.service": render("hybrid/cloud/ferry-rotate.service.j2"),
         f"{units}/ferry-rotate.timer": render("hybrid/cloud/ferry-rotate.timer.j2"),
     }
+    if boot.confidential:
+        written["/opt/ferry/attest.py"] = (ROOT / "hybrid/cloud/attest.py").read_text(encoding="utf-8")
     return written | verification_keys(boot.verification_key)
 
 

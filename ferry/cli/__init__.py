@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ferry.cli.assess import assess
+from ferry.cli.attest import attest
 from ferry.cli.audit import audit
 from ferry.cli.catalog import catalog, read_refreshed
 from ferry.cli.compliance import compliance
@@ -52,6 +53,7 @@ app.add_typer(models, name="models")
 app.add_typer(site, name="site")
 app.add_typer(cutover, name="cutover")
 app.add_typer(gateway, name="gateway")
+app.add_typer(attest, name="attest")
 app.add_typer(audit, name="audit")
 app.add_typer(token, name="token")
 

@@ -16,7 +16,7 @@ from moto.moto_api._internal import mock_random
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from ferry.rehearsal import alarm_health_checks, conditions, instance_refreshes, nfs_locations
+from ferry.rehearsal import alarm_health_checks, conditions, instance_refreshes, nfs_locations, patch_management
 from ferry.rehearsal.account import EmbeddedAccount
 
 EMULATOR = f"moto {moto.__version__}"
@@ -33,6 +33,7 @@ class Server:
         conditions.install()
         instance_refreshes.install()
         nfs_locations.install()
+        patch_management.install()
         os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # stock images are slow to load, and no stack names them
         settings.ACM_VALIDATION_WAIT = -1  # a requested certificate is issued at once
         _remember_modules()

@@ -36,6 +36,8 @@ TAGGABLE = (
     "aws:rolesanywhere/trustAnchor:TrustAnchor",
     "aws:s3/bucket:Bucket",
     "aws:sns/topic:Topic",
+    "aws:ssm/maintenanceWindow:MaintenanceWindow",
+    "aws:ssm/patchBaseline:PatchBaseline",
 )
 
 

@@ -57,7 +57,7 @@ Question = Callable[[Account, Stack], Iterator[Seen]]
 CHECKS: dict[str, Question] = {}
 
 IN_EACH_REGION = frozenset(
-    {"fleet_scaling", "inference_fleet", "inference_gateway", "inference_node", "monitoring", "network"}
+    {"fleet_scaling", "inference_fleet", "inference_gateway", "inference_node", "monitoring", "network", "patching"}
 )
 """Modules whose checks hold in a second region, too. What is asked of that region alone stands in `failover`."""
 ONCE = frozenset({"the month has the budget of the stack", "the dashboard shows each version"})

@@ -11,6 +11,7 @@ from ferry.rehearsal.checks.inference_fleet import boot_files, launch_template
 from ferry.rehearsal.checks.inference_node import (
     WITHOUT_RESOURCE,
     egress_to_s3_and_endpoints,
+    patch_sources,
     permissions,
     role_of,
 )
@@ -116,6 +117,21 @@ def gateways_in_the_cloud_are_closed_machines(account: Account, stack: Stack) ->
 
 
 @check
+def gateways_in_the_cloud_are_confidential_where_the_stack_asks_for_it(
+    account: Account, stack: Stack
+) -> Iterator[Seen]:
+    """AMD SEV-SNP in the launch template. The embedded account's own machines have none: only a report proves it."""
+    tier = stack.settings.gateway_tier
+    if tier is None:
+        yield _absent(stack, "gateway_tier_group_name")
+        return
+    for group in _groups(account, stack):
+        found = launch_template(account, group).get("CpuOptions", {}).get("AmdSevSnp", "disabled")
+        expected = "enabled" if tier.confidential else "disabled"
+        yield Seen(group["AutoScalingGroupName"], f"AMD SEV-SNP {expected}", f"AMD SEV-SNP {found}")
+
+
+@check
 def gateways_in_the_cloud_talk_to_nobody_else(account: Account, stack: Stack) -> Iterator[Seen]:
     """In: their load balancer. Out: S3, the endpoints, the inner door, and the engine at home where there is one."""
     tier = stack.settings.gateway_tier
@@ -196,7 +212,11 @@ def _needed(account: Account, stack: Stack, tier: GatewayTierSettings, group: Ma
     logs = f"arn:{account.partition}:logs:{own}:log-group:{log_group}"
     requests = f"{archive}/requests/cloud-*/*"
     needed = {
-        "s3:GetObject": [f"arn:{account.partition}:s3:::{stack.outputs['model_bucket']}/bundles/*", requests],
+        "s3:GetObject": [
+            f"arn:{account.partition}:s3:::{stack.outputs['model_bucket']}/bundles/*",
+            requests,
+            *patch_sources(account, stack),
+        ],
         "s3:PutObject": [requests],
         "s3:ListBucket": [archive + only_if({"StringLike": {"s3:prefix": ["requests/cloud-*/*"]}})],
         "kms:Decrypt": [stack.outputs["model_key_arn"] + by_s3, stack.outputs["audit_key_arn"] + by_s3],

@@ -9,11 +9,15 @@ from ferry.rehearsal.checks import Seen, Stack, check
 from ferry.rehearsal.checks.inference_fleet import agent_config, groups, launch_template, seen
 from ferry.rehearsal.checks.roles import NOTHING, compared, granted, only_if
 from ferry.rehearsal.handlers import Account
+from stacks.patch_sources import patch_buckets
 from stacks.settings import ModelVersion
 
 WITHOUT_RESOURCE = frozenset(
     {
         "ecr:GetAuthorizationToken",
+        "ssm:GetDeployablePatchSnapshotForInstance",
+        "ssm:PutComplianceItems",
+        "ssm:PutInventory",
         "ssm:UpdateInstanceInformation",
         "ssmmessages:CreateControlChannel",
         "ssmmessages:CreateDataChannel",
@@ -159,6 +163,7 @@ def _needed(account: Account, stack: Stack, version: ModelVersion, group: Mappin
             f"{bucket}/models/{version.model}/*",
             f"{bucket}/channels/{version.model}/*",
             f"{bucket}/bundles/*",
+            *patch_sources(account, stack),
         ],
         "s3:ListBucket": [bucket + only_if({"StringLike": {"s3:prefix": f"models/{version.model}/*"}})],
         "kms:Decrypt": [stack.outputs["model_key_arn"] + only_if({"StringEquals": {"kms:ViaService": s3}})],
@@ -177,6 +182,12 @@ def _needed(account: Account, stack: Stack, version: ModelVersion, group: Mappin
         **{action: ["*"] for action in WITHOUT_RESOURCE},
     }
     return {f"{action} on {resource}" for action, resources in needed.items() for resource in resources}
+
+
+def patch_sources(account: Account, stack: Stack) -> list[str]:
+    """Objects of AWS's own buckets that a scan for missing patches reads."""
+    buckets = patch_buckets(stack.settings.region, stack.settings.patching.script_bucket)
+    return [f"arn:{account.partition}:s3:::{bucket}/*" for bucket in buckets]
 
 
 def role_of(account: Account, group: Mapping[str, Any]) -> str:

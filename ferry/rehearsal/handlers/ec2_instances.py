@@ -27,6 +27,7 @@ RESERVATION = "aws:ec2/capacityReservation:CapacityReservation"
 DATA = (
     "imageId",
     "instanceType",
+    "cpuOptions",
     "userData",
     "iamInstanceProfile",
     "metadataOptions",
@@ -65,6 +66,7 @@ def _data(inputs: Inputs) -> dict[str, Any]:
     data: dict[str, Any] = {
         "ImageId": inputs.take("imageId"),
         "InstanceType": inputs.take("instanceType"),
+        "CpuOptions": _cpu(inputs.nested("cpuOptions")),
         "UserData": inputs.take("userData"),
         "IamInstanceProfile": _profile(inputs.nested("iamInstanceProfile")),
         "MetadataOptions": _metadata(inputs.nested("metadataOptions")),
@@ -82,6 +84,18 @@ def _profile(profile: Inputs | None) -> dict[str, Any] | None:
     if profile is None:
         return None
     return _given(Arn=profile.take("arn"), Name=profile.take("name"))
+
+
+def _cpu(options: Inputs | None) -> dict[str, Any] | None:
+    if options is None:
+        return None
+    data = _given(
+        AmdSevSnp=options.take("amdSevSnp"),
+        CoreCount=options.take("coreCount"),
+        ThreadsPerCore=options.take("threadsPerCore"),
+    )
+    options.skip("amdSevSnp", "kept in the template; the instances that moto 5.2.5 starts from it have ordinary memory")
+    return data
 
 
 def _metadata(options: Inputs | None) -> dict[str, Any] | None:

@@ -36,6 +36,16 @@ def _by_arn(service: str, arn: str = "ResourceARN", tags: str = "Tags", keys: st
     )
 
 
+def _ssm(kind: str) -> Tagging:
+    return (
+        "ssm",
+        lambda client, state, tags: client.add_tags_to_resource(ResourceType=kind, ResourceId=state.id, Tags=tags),
+        lambda client, state, keys: client.remove_tags_from_resource(
+            ResourceType=kind, ResourceId=state.id, TagKeys=keys
+        ),
+    )
+
+
 TAGGED: dict[str, Tagging] = {
     **{
         f"aws:ec2/{kind}": EC2
@@ -103,6 +113,8 @@ TAGGED: dict[str, Tagging] = {
         ),
         lambda client, state, keys: client.untag_resource(KeyId=state.id, TagKeys=keys),
     ),
+    "aws:ssm/maintenanceWindow:MaintenanceWindow": _ssm("MaintenanceWindow"),
+    "aws:ssm/patchBaseline:PatchBaseline": _ssm("PatchBaseline"),
     "aws:cloudwatch/logGroup:LogGroup": (
         "logs",
         lambda client, state, tags: client.tag_log_group(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ RUNS = "a gateway also runs in the cloud where the stack asks for it"
 TLS = "clients reach the gateway in the cloud by tls only"
 ADMITS = "the gateway in the cloud admits only the addresses of the stack"
 CLOSED = "gateways in the cloud are closed machines"
+CONFIDENTIAL = "gateways in the cloud are confidential where the stack asks for it"
 TALKS = "gateways in the cloud talk to nobody else"
 FINDS = "gateways in the cloud find the load balancer inside the vpc"
 RIGHTS = "gateways in the cloud may do what they need and nothing else"
@@ -137,6 +139,10 @@ MUTATIONS: dict[str, tuple[Callable[[Rehearsed], None], str]] = {
         template_changed(lambda data: data["NetworkInterfaces"][0].update(AssociatePublicIpAddress=True)),
         CLOSED,
     ),
+    "memory apart from the host's, unasked": (
+        template_changed(lambda data: data.update(CpuOptions={"AmdSevSnp": "enabled"})),
+        CONFIDENTIAL,
+    ),
     "a volume in the clear": (
         template_changed(lambda data: data["BlockDeviceMappings"][0]["Ebs"].update(Encrypted=False)),
         CLOSED,
@@ -155,7 +161,7 @@ MUTATIONS: dict[str, tuple[Callable[[Rehearsed], None], str]] = {
 def failed_of_tier(failed_checks: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """As `failed_checks`, of the tier's own checks: all of them would take a second for each mutation."""
     ours = {name: ask for name, ask in checks.CHECKS.items() if ask.__module__ == gateway_tier.__name__}
-    assert len(ours) == 8
+    assert len(ours) == 9
     monkeypatch.setattr(checks, "CHECKS", ours)
     return failed_checks
 
@@ -166,6 +172,15 @@ def test_exactly_the_check_that_is_about_it_fails(
 ) -> None:
     mutation(own)
     assert failed_of_tier(own) == [check]
+
+
+def test_a_confidential_tier_that_is_not_is_found(own: Rehearsed, failed_of_tier: Any) -> None:
+    tier = own.stack.settings.gateway_tier
+    asked = own.stack.settings.model_copy(update={"gateway_tier": tier.model_copy(update={"confidential": True})})
+    wanting = replace(own, stack=replace(own.stack, settings=asked))
+    assert failed_of_tier(wanting) == [CONFIDENTIAL]
+    template_changed(lambda data: data.update(CpuOptions={"AmdSevSnp": "enabled"}))(own)
+    assert failed_of_tier(wanting) == []
 
 
 def test_no_other_check_of_the_stack_is_about_it(own: Rehearsed, failed_checks: Any) -> None:

@@ -23,6 +23,7 @@ PROGRAM = """
     network = Network("net", NetworkArgs(
         identity=Identity.of_caller(config.require("region")),
         network=NetworkSettings.model_validate(config.require_object("network")),
+        patch_buckets=["patch-scripts"],
         tags={"owner": "platform"},
     ))
     pulumi.export("vpc_id", network.vpc_id)

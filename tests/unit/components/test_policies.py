@@ -126,12 +126,13 @@ def test_no_arn_of_another_partition_appears_in_china(make: Callable[[], str]) -
     assert "arn:aws:" not in make()
 
 
-def test_endpoints_pass_the_accounts_own_principals_and_s3_image_layers_and_packages() -> None:
+def test_endpoints_pass_the_accounts_own_principals_and_s3_image_layers_packages_and_patch_scripts() -> None:
     (everywhere,) = statements(endpoint_policies.interface_endpoint(BEIJING))
-    first, *open_reads = statements(endpoint_policies.s3_endpoint(BEIJING))
+    first, *open_reads = statements(endpoint_policies.s3_endpoint(BEIJING, ["scripts", "snapshots"]))
     assert everywhere == first
     assert everywhere["Condition"] == {"StringEquals": {"aws:PrincipalAccount": "111122223333"}}
     assert [(one["Action"], one["Resource"]) for one in open_reads] == [
-        ("s3:GetObject", "arn:aws-cn:s3:::prod-cn-north-1-starport-layer-bucket/*"),
-        ("s3:GetObject", "arn:aws-cn:s3:::al2023-repos-cn-north-1-de612dc2/*"),
+        ("s3:GetObject", ["arn:aws-cn:s3:::prod-cn-north-1-starport-layer-bucket/*"]),
+        ("s3:GetObject", ["arn:aws-cn:s3:::al2023-repos-cn-north-1-de612dc2/*"]),
+        ("s3:GetObject", ["arn:aws-cn:s3:::scripts/*", "arn:aws-cn:s3:::snapshots/*"]),
     ]

@@ -30,6 +30,7 @@ fleet = InferenceFleet(
         identity=Identity("123456789012", rules.partition(region), region),
         environment="prod",
         version=ModelVersion.model_validate(given.pop("version")),
+        patch_buckets=["patch-scripts"],
         **given,
     ),
 )

@@ -20,14 +20,15 @@ def allowed(region: str = "us-east-1", partition: str = "aws") -> dict[str, Any]
             image="team/vllm-openai:v0.11.0",
             group_name="ferry-prod-r1",
             log_group_arn=f"arn:{partition}:logs:{region}:123456789012:log-group:node",
+            patch_buckets=["patch-scripts"],
         )
     )
     assert {statement["Effect"] for statement in document["Statement"]} == {"Allow"}
-    return {
-        action: statement["Resource"]
-        for statement in document["Statement"]
-        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
-    }
+    found: dict[str, Any] = {}
+    for statement in document["Statement"]:
+        for action in [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]:
+            found[action] = [*found[action], *statement["Resource"]] if action in found else statement["Resource"]
+    return found
 
 
 def test_a_node_may_do_this_and_nothing_else() -> None:
@@ -38,6 +39,7 @@ def test_a_node_may_do_this_and_nothing_else() -> None:
             "arn:aws:s3:::ferry-models/models/r1-7b/*",
             "arn:aws:s3:::ferry-models/channels/r1-7b/*",
             "arn:aws:s3:::ferry-models/bundles/*",
+            "arn:aws:s3:::patch-scripts/*",
         ],
         "s3:ListBucket": "arn:aws:s3:::ferry-models",
         "kms:Decrypt": "arn:aws:kms:us-east-1:123456789012:key/models",
@@ -48,6 +50,9 @@ def test_a_node_may_do_this_and_nothing_else() -> None:
         "logs:CreateLogStream": [logs, f"{logs}:*"],
         "logs:DescribeLogStreams": [logs, f"{logs}:*"],
         "logs:PutLogEvents": [logs, f"{logs}:*"],
+        "ssm:GetDeployablePatchSnapshotForInstance": "*",
+        "ssm:PutComplianceItems": "*",
+        "ssm:PutInventory": "*",
         "ssm:UpdateInstanceInformation": "*",
         "ssmmessages:CreateControlChannel": "*",
         "ssmmessages:CreateDataChannel": "*",
@@ -76,6 +81,7 @@ def test_the_key_is_used_through_s3_only_and_the_bucket_listed_below_the_own_mod
     document = node_rights(
         Identity("123456789012", partition, region),
         bucket_arn="b", key_arn="k", model="m", image="i:1", group_name="g", log_group_arn="l",
+        patch_buckets=["patch-scripts"],
     )  # fmt: skip
     conditions = {
         str(one["Action"]): one["Condition"] for one in json.loads(document)["Statement"] if "Condition" in one

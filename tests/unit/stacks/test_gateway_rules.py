@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from stacks.settings import Settings, gateway_group_name
+from stacks.settings import GatewayTierSettings, Settings, gateway_group_name
 
 STACK = Path(__file__).parents[3] / "stacks" / "Pulumi.prod.yaml"
 RECORD = {"zone_id": "Z1", "name": "api.example.com", "home_address": "203.0.113.10"}
@@ -55,6 +55,42 @@ def test_what_could_not_run_is_refused(tier: dict[str, Any], said: str) -> None:
 def test_a_certificate_for_the_clients_name_or_a_wildcard_above_it_will_do(domain_name: str) -> None:
     assert settings(domain_name=domain_name, home_engine="10.1.2.3:8000", record=RECORD).gateway_tier is not None
     assert settings(instance_type="g5.xlarge").gateway_tier is not None
+
+
+def confidential(region: str, instance_type: str) -> GatewayTierSettings:
+    config = yaml.safe_load(STACK.read_text(encoding="utf-8"))["config"]
+    config["aws:region"], config["ferry:model_repository"] = region, {}
+    tier = {"image": "envoy:v1.40.0", "confidential": True, "instance_type": instance_type}
+    found = Settings.from_config(config | {"ferry:gateway_tier": tier}).gateway_tier
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("region", ["eu-west-1", "us-east-2"])
+@pytest.mark.parametrize("instance_type", ["m6a.large", "m6a.8xlarge", "c6a.16xlarge", "r6a.4xlarge"])
+def test_a_tier_may_be_confidential_where_sev_snp_exists(region: str, instance_type: str) -> None:
+    assert confidential(region, instance_type).confidential
+
+
+@pytest.mark.parametrize(
+    ("region", "instance_type", "said"),
+    [
+        ("us-east-2", "m6a.12xlarge", "allowed of m6a are large, xlarge, 2xlarge, 4xlarge, 8xlarge:"),
+        ("us-east-2", "r6a.metal", "allowed of r6a are large, xlarge, 2xlarge, 4xlarge:"),
+        ("us-east-2", "c7a.large", "asked of c7a.large, allowed are m6a, c6a, r6a"),
+        ("eu-west-1", "g5.xlarge", r"\(no GPU instance has it\)"),
+        ("us-east-1", "m6a.large", "asked for in us-east-1, allowed are eu-west-1 and us-east-2:"),
+    ],
+)
+def test_sev_snp_is_refused_where_aws_does_not_have_it(region: str, instance_type: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        confidential(region, instance_type)
+
+
+def test_the_mainland_has_no_confidential_tier_and_the_refusal_says_so() -> None:
+    config = yaml.safe_load(STACK.with_name("Pulumi.prod-cn.yaml").read_text(encoding="utf-8"))["config"]
+    with pytest.raises(ValidationError, match=r"cn-.*none of the mainland's has it.*set confidential to false"):
+        Settings.from_config(config | {"ferry:gateway_tier": {"image": "envoy:v1.40.0", "confidential": True}})
 
 
 def test_no_model_version_takes_the_name_of_the_group() -> None:

@@ -48,6 +48,15 @@ def test_the_user_data_is_the_files_and_starts_the_one_unit() -> None:
     assert document["runcmd"][-1] == ["systemctl", "start", "--no-block", "ferry-node.service"]
 
 
+def test_a_confidential_gateway_gets_what_proves_it_and_does_not_boot_without() -> None:
+    ordinary, confidential = files(boot()), files(boot(confidential=True))
+    assert confidential.keys() - ordinary.keys() == {"/opt/ferry/attest.py"}
+    assert len(user_data(boot(confidential=True))) < 16384
+    check = "[[ -c /dev/sev-guest ]] || fail 'no /dev/sev-guest: "
+    assert check in confidential["/opt/ferry/node.sh"]
+    assert "sev-guest" not in ordinary["/opt/ferry/node.sh"]
+
+
 def test_each_public_key_is_a_file_and_anything_else_is_refused() -> None:
     one, other = (signing_key.verification_key(Ed25519PrivateKey.generate()) for _ in range(2))
     written = files(boot(verification_key=one + other))
@@ -73,9 +82,10 @@ def test_envoy_runs_without_privileges_and_beyond_the_reach_of_the_metadata() ->
     assert "--network" not in unit  # on the host's network, one hop would be enough to the role's credentials
 
 
-def test_the_boot_script_is_bash(tmp_path: Path) -> None:
+@pytest.mark.parametrize("confidential", [False, True])
+def test_the_boot_script_is_bash(tmp_path: Path, confidential: bool) -> None:
     script = tmp_path / "node.sh"
-    script.write_text(files(boot())["/opt/ferry/node.sh"])
+    script.write_text(files(boot(confidential=confidential))["/opt/ferry/node.sh"])
     assert subprocess.run(["bash", "-n", str(script)], capture_output=True, text=True).stderr == ""
 
 
