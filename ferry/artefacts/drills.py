@@ -21,6 +21,7 @@ class Moment(Frozen):
     basis: Basis = Field(description="of the time since the moment before: measured by doing it, or assumed")
     source: str = Field(description="of an assumed time; what was run for a measured one")
     clock: Literal["simulated", "real"] = Field(description="real: it was done here; simulated: AWS would wait so long")
+    beside: bool = Field(default=False, description="it happens beside the rest, whose times pass over it")
 
 
 class Saving(Frozen):

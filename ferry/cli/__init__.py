@@ -37,7 +37,7 @@ from ferry.errors import FerryError
 
 app = typer.Typer(
     help="Move LLM inference from a server room to AWS, and leave training at home.",
-    epilog="The road: assess, plan, simulate, cost, render, rehearse, up, report. "
+    epilog="The road: assess, plan, simulate, cost, render, rehearse, drill, up, report. "
     "Exit codes: 0 done, 1 error, 2 usage, 3 the answer: no.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -40,7 +40,8 @@ def told(scene: Scene, fleet: Fleet, pool: int, story: Story) -> Drill:
 
 def _too_slow(fleet: Fleet, drill: Drill) -> str:
     """Where nothing else would meet the target: what took longest."""
-    spent = [(after.at_s - before.at_s, after) for before, after in pairwise(drill.timeline)]
+    in_line = [moment for moment in drill.timeline if not moment.beside]
+    spent = [(after.at_s - before.at_s, after) for before, after in pairwise(in_line)]
     seconds, moment = max(spent, key=lambda one: one[0])
     return f'{fleet.setting}.fleet: {seconds:.0f} s pass until "{moment.what}" ({moment.source}); shorten that first'
 

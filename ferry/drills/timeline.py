@@ -40,7 +40,7 @@ class Timeline:
     def meanwhile(self, what: str, at_s: float, duration: Duration) -> None:
         """Something that happens beside the rest, so long after the fault, and delays nothing."""
         then, self.now_s = self.now_s, at_s
-        self._add("note", what, duration, clock_is_real=False)
+        self._add("note", what, duration, clock_is_real=False, beside=True)
         self.now_s = then
 
     def end(self) -> Drill:
@@ -55,7 +55,7 @@ class Timeline:
             missing=self.missing,
         )
 
-    def _add(self, phase: Phase, what: str, duration: Duration, *, clock_is_real: bool) -> None:
+    def _add(self, phase: Phase, what: str, duration: Duration, *, clock_is_real: bool, beside: bool = False) -> None:
         self.moments.append(
             Moment(
                 at_s=round(self.now_s, 2),
@@ -64,5 +64,6 @@ class Timeline:
                 basis=duration.basis,
                 source=duration.source,
                 clock="real" if clock_is_real else "simulated",
+                beside=beside,
             )
         )

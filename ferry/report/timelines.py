@@ -15,7 +15,7 @@ MARGIN = 0.98
 
 @dataclass(frozen=True)
 class Stretch:
-    """The time that led to a moment: where it starts and how wide it is, in SVG user units."""
+    """The time that led to a moment: where it starts and how wide it is, in SVG user units; 0 where it is beside."""
 
     moment: Moment
     at: str
@@ -50,9 +50,10 @@ def _seconds(drill: Drill) -> list[float]:
 def _picture(drill: Drill, scale: float) -> DrillPicture:
     stretches, before = [], 0.0
     for moment in drill.timeline:
-        x, end = round(before * scale, 1), round(moment.at_s * scale, 1)
+        begun = moment.at_s if moment.beside else before
+        x, end = round(begun * scale, 1), round(moment.at_s * scale, 1)
         stretches.append(Stretch(moment, minutes(moment.at_s), x, round(end - x, 1)))
-        before = moment.at_s
+        before = before if moment.beside else moment.at_s
     savings = [
         (saving.choice, minutes(saving.recovery_s), round(saving.recovery_s * scale, 1)) for saving in drill.savings
     ]
