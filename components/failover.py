@@ -58,8 +58,8 @@ class Failover(pulumi.ComponentResource):
     https://docs.aws.amazon.com/Route53/latest/APIReference/API_AliasTarget.html
 
     *Who wakes it.* The second region is answered whether or not it has a node. Where it keeps none, the first refused
-    requests start as many nodes as the first region always has, by an alarm of the second region's own; until they
-    answer, the gateway at home takes its requests back, as it does for any 503.
+    requests start as many nodes as the first region always has, by an alarm of the second region's own. After five
+    refusals the gateway at home takes the cloud out for a while and its own engine answers; home is the last resort.
     """
 
     exports: Mapping[str, Any]

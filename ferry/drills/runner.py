@@ -21,6 +21,7 @@ from ferry.drills import (
     gpu_fault,
     home_loss,
     model_corruption,
+    region_loss,
     spike,
     spot_storm,
     token_leak,
@@ -37,6 +38,7 @@ from stacks.settings import Settings
 DRILLS: Mapping[str, Callable[[Scene], Drill]] = {
     "spike": spike.drill,
     "zone-loss": zone_loss.drill,
+    "region-loss": region_loss.drill,
     "bad-release": bad_release.drill,
     "spot-storm": spot_storm.drill,
     "gpu-fault": gpu_fault.drill,

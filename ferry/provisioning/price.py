@@ -93,11 +93,11 @@ def _priced(state: State, known: list[State], region: str) -> tuple[Decimal, Dec
     inputs = state.get("inputs", {})
     kind = state["type"]
     if kind == GROUP:
-        price = prices.on_demand(_instance_type(inputs, known), region)
+        price = prices.on_demand(_instance_type(inputs, known), inputs.get("region", region))
         month = price.per_hour * HOURS_PER_MONTH
         return month * int(inputs["minSize"]), month * int(inputs["maxSize"]), price.currency
     if kind == "aws:ec2/capacityReservation:CapacityReservation":
-        price = prices.on_demand(inputs["instanceType"], region)
+        price = prices.on_demand(inputs["instanceType"], inputs.get("region", region))
         month = price.per_hour * HOURS_PER_MONTH * int(inputs["instanceCount"])
         return month, month, price.currency
     if kind in MONTHLY:
@@ -124,8 +124,10 @@ def _instance_type(inputs: Mapping[str, Any], known: list[State]) -> str:
         "launchTemplateId"
     )
     templates = [state for state in known if state["type"] == TEMPLATE]
-    # An id is unknown while its template is only previewed: then the one template that there is must be meant.
-    for state in [one for one in templates if one.get("id") == wanted] or (templates if len(templates) == 1 else []):
-        if found := state.get("inputs", {}).get("instanceType"):
-            return str(found)
+    meant = [one for one in templates if one.get("id") == wanted]
+    # An id is unknown while its template is only previewed: then what all templates of the group's region say is meant.
+    meant = meant or [one for one in templates if one.get("inputs", {}).get("region") == inputs.get("region")]
+    found = {state.get("inputs", {}).get("instanceType") for state in meant} - {None}
+    if len(found) == 1:
+        return str(*found)
     raise CatalogError("the group's instance type is not known before it is made")

@@ -86,6 +86,7 @@ def full_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (project / name).write_bytes(name.encode())
         (project / f"{name}.sig").write_bytes(b"signature")
     stack["config"]["ferry:model_repository"]["governance_lock_days"] = 30
+    stack["config"]["ferry:failover"]["min_size"] = 0
     file = project / "stacks" / "Pulumi.site.yaml"
     file.write_text(yaml.safe_dump(stack), encoding="utf-8")
     return project

@@ -19,5 +19,6 @@ EXPORTS = {
 def test_the_toolkit_finds_what_it_needs_among_the_exports(rehearsed: Callable[[str], Any], environment: str) -> None:
     outputs = rehearsed(environment).stack.outputs
     replica = {"model_replica_bucket"} if environment.startswith("prod") else set()
-    assert set(outputs) == EXPORTS | replica
+    failover = {"failover"} if environment == "prod" else set()
+    assert set(outputs) == EXPORTS | replica | failover
     assert outputs["environment"] == environment

@@ -102,8 +102,6 @@ MUTATIONS: dict[str, tuple[Callable[[Rehearsed], None], str]] = {
     "a record that leads elsewhere": (record_changed("SECONDARY", AliasTarget=OTHER_ALIAS), ANSWERS),
     "silence that counts as health": (silence_taken_for_health, LOST),
     "no alarm on the first region's nodes": (alarm_deleted("ferry-failover-r1-32b-lost", HERE), LOST),
-    "nothing that wakes": (alarm_deleted("ferry-failover-wake", THERE), WAKES),
-    "a single node that wakes": (wakes_by_one_node, WAKES),
     "a fleet that cannot grow": (group_emptied_for_good, f"fleets have the sizes of the stack, in {THERE}"),
     "a listener without TLS": (listener_without_tls, f"gateway listens on https only, in {THERE}"),
     "no alarm that tells of unhealthy nodes": (
@@ -122,6 +120,20 @@ def test_exactly_the_check_that_is_about_it_fails(
     assert failed_checks(prod) == [check]
 
 
+ASLEEP: dict[str, Callable[[Rehearsed], None]] = {
+    "nothing that wakes": alarm_deleted("ferry-failover-wake", THERE),
+    "a single node that wakes": wakes_by_one_node,
+}
+
+
+@pytest.mark.parametrize("mutation", ASLEEP.values(), ids=ASLEEP)
+def test_a_second_region_that_sleeps_has_to_be_woken(
+    own: Rehearsed, failed_checks: Any, mutation: Callable[[Rehearsed], None]
+) -> None:
+    mutation(own)
+    assert failed_checks(own) == [WAKES]
+
+
 def test_what_is_in_the_second_region_is_there_and_nowhere_else(rehearsed: Any) -> None:
     prod = rehearsed("prod")
     groups = {
@@ -133,7 +145,7 @@ def test_what_is_in_the_second_region_is_there_and_nowhere_else(rehearsed: Any) 
     }
     assert groups == {
         HERE: [("ferry-prod-r1-32b", 3, 12, ["us-east-1a", "us-east-1b", "us-east-1c"])],
-        THERE: [("ferry-prod-r1-32b", 0, 12, ["us-west-2a", "us-west-2b"])],
+        THERE: [("ferry-prod-r1-32b", 1, 12, ["us-west-2a", "us-west-2b"])],
     }
     keys = [second(prod, name).split(":")[3] for name in ("model_key_arn", "load_balancer_arn", "listener_arn")]
     assert (keys, second(prod, "model_bucket")) == ([THERE] * 3, prod.stack.outputs["model_replica_bucket"])

@@ -109,16 +109,18 @@ def test_what_is_not_emulated_is_told_with_the_resource_and_the_reason(
     [
         ("dev", ["llm.dev.example.com in us-east-1"]),
         ("staging", ["llm.staging.example.com in us-west-2"]),
-        ("prod", ["llm.example.com in us-east-1"]),
+        ("prod", ["llm.example.com in us-east-1", "llm.example.com in us-west-2"]),
         ("prod-cn", ["llm.example.cn in cn-north-1"]),
     ],
 )
 def test_the_seeds_are_those_of_the_stacks_region(
     rehearsed: Callable[[str], Any], environment: str, seeded: list[str]
 ) -> None:
-    image, *certificates = rehearsed(environment).served.rehearsal.seeded
-    assert image.startswith("SSM parameter /aws/service/")
-    assert [line.removeprefix("ACM certificate for ").split(":")[0] for line in certificates] == seeded
+    lines = rehearsed(environment).served.rehearsal.seeded
+    certificates = [line.split(":")[0] for line in lines if line.startswith("ACM certificate for ")]
+    assert [line.removeprefix("ACM certificate for ") for line in certificates] == seeded
+    images = [line.rpartition(" in ")[2].partition(":")[0] for line in lines if line.startswith("SSM parameter ")]
+    assert images == [line.rpartition(" in ")[2] for line in seeded]
 
 
 def test_every_arn_of_the_china_stack_is_of_its_partition(rehearsed: Callable[[str], Any]) -> None:

@@ -221,4 +221,4 @@ def test_the_tier_is_sent_as_it_is(full_stack: tuple[Served, Stack]) -> None:
     kinds = ("aws:route53/", "aws:lb/targetGroupAttachment")
     told = [one for one in full_stack[0].rehearsal.not_emulated if one.resource.startswith(kinds)]
     assert told == []
-    assert full_stack[0].rehearsal.resources["aws:route53/record:Record"] == 3
+    assert full_stack[0].rehearsal.resources["aws:route53/record:Record"] == 5
