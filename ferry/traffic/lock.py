@@ -12,16 +12,16 @@ from pathlib import Path
 from ferry.errors import TrafficError, UnwritableOutput
 
 WAIT_SECONDS = 10.0
-"""A write takes milliseconds; who holds the lock for longer was stopped while it wrote."""
+"""A write takes milliseconds; who holds the lock for longer hangs, or was stopped while it wrote."""
 POLL_SECONDS = 0.01
 
 
 @contextmanager
-def locked(path: Path, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
-    """Hold a lock file.
+def locked(path: Path, wait_seconds: float = WAIT_SECONDS, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock file, alone or with others that want it `shared`.
 
-    Raises TrafficError where somebody does not let go of it, since a rollback must not wait for ever, and
-    UnwritableOutput where it cannot be made.
+    Raises TrafficError where somebody does not let go of it, since neither a rollback nor a revocation must wait for
+    ever, and UnwritableOutput where it cannot be made.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,14 +34,14 @@ def locked(path: Path, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
         until = time.monotonic() + wait_seconds
         while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() > until:
                     holder = _holder(os.fstat(file.fileno()).st_ino)
                     raise TrafficError(
-                        f"{path}: locked for more than {wait_seconds:g} s by {holder}, which was stopped while it "
-                        "wrote; end it with kill -9, nothing is lost by that, and run this again"
+                        f"{path}: locked for more than {wait_seconds:g} s by {holder}, which hangs or was "
+                        "stopped while it wrote; end it with kill -9, nothing is lost by that, and run this again"
                     ) from None
                 time.sleep(POLL_SECONDS)
         yield

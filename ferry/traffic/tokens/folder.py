@@ -12,7 +12,6 @@ leaves filters that are older than the state, and the next one publishes what it
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from pathlib import Path
 from ferry.errors import GatewayError, InvalidField, TokenError
 from ferry.traffic.gateway import GatewayFolder, Routes
 from ferry.traffic.gateway.folder import FILTERS, Filter
+from ferry.traffic.lock import locked
 from ferry.traffic.tokens import envoy_filters
 from ferry.traffic.tokens.keys import KeyRing
 from ferry.traffic.tokens.revocations import Revocations
@@ -77,14 +77,15 @@ class TokenFolder:
 
     @contextmanager
     def locked(self, *, shared: bool = False) -> Iterator[None]:
-        """Hold the lock: alone to change something, `shared` while a token is signed. Raises TokenError."""
+        """Hold the lock: alone to change something, `shared` while a token is signed.
+
+        Raises TokenError, and TrafficError where somebody does not let go: signing in KMS may hang for minutes.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            file = (self.path / "lock").open("w")
         except OSError as error:
             raise TokenError(f"{self.path}: cannot be used: {error.strerror}") from error
-        with file:
-            fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        with locked(self.path / "lock", shared=shared):
             yield
 
     def filters(self) -> Mapping[Filter, str]:

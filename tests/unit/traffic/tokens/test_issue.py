@@ -6,6 +6,7 @@ import fcntl
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from joserfc import jws
 from joserfc.jwk import KeySet
 
-from ferry.errors import InputError, InvalidField, TokenError, UnreadableInput
+from ferry.errors import InputError, InvalidField, TokenError, TrafficError, UnreadableInput
 from ferry.rehearsal.account import EmbeddedAccount
 from ferry.rehearsal.environment import variables
+from ferry.traffic.lock import locked
 from ferry.traffic.tokens import TokenFolder, signing
+from ferry.traffic.tokens import folder as folders
 from ferry.traffic.tokens.issue import issue, revoke, token_id
 from ferry.traffic.tokens.keys import KeyRing
 from ferry.traffic.tokens.revocations import Revocations
@@ -205,6 +208,15 @@ def test_a_token_in_place_of_its_id_is_refused_unquoted(rotated: Call, folder: T
                 revoke(folder, claim, given, now=START)  # type: ignore[arg-type]
             assert token[:100] not in str(refused.value)
     assert not folder.revoked_file.exists()
+
+
+def test_a_revocation_does_not_wait_for_ever_for_a_signature_that_hangs(
+    rotated: Call, folder: TokenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotated(0)
+    monkeypatch.setattr(folders, "locked", partial(locked, wait_seconds=0.05))
+    with folder.locked(shared=True), pytest.raises(TrafficError, match=r"locked for more than 0\.05 s by process"):
+        revoke(folder, "sub", "bob", now=START)
 
 
 def test_what_no_token_can_hold_is_no_name_to_revoke(rotated: Call, folder: TokenFolder) -> None:
