@@ -42,7 +42,7 @@ def config(
         "model": "qwen2-5-7b",
         "version": "2026-10-01",
         "weight": 100,
-        "engine": {"name": "vllm", "image": "vllm-openai:v0.11.0", "max_sequences": 32},
+        "engine": {"name": "vllm", "image": "vllm-openai:v0.33.0", "max_sequences": 32},
         "fleet": sizes | (fleet or {}) | ({"scaling": scaling} if scaling else {}),
     }
     return {

@@ -85,6 +85,7 @@ class _Reading:
         self.findings += [finding for log in logs for finding in log.findings]
         self.findings += gpus.about_machines(machines, cluster)
         self.findings += crosschecks.about_gpus(cluster, samples)
+        self.findings += crosschecks.about_software(site.cluster.software)
         self.findings += crosschecks.about_cluster_metrics(cluster)
         self.findings += crosschecks.about_network(cluster, logs, training)
         models = [service.model for service in serving]

@@ -5,7 +5,7 @@ Pure functions. A gap names the command that fills it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from ferry.artefacts import (
@@ -24,6 +24,7 @@ from ferry.artefacts import (
 from ferry.assess import collectives, gpus
 from ferry.assess.collectives import CollectiveLog
 from ferry.assess.gpus import GpuSamples
+from ferry.catalog import known_bad
 
 IDLE_BELOW_PERCENT = 30.0
 ONE_MOMENT = "one moment"
@@ -142,6 +143,28 @@ def about_gpus(cluster: Cluster, samples: Sequence[GpuSamples]) -> list[Finding]
                 where=cluster.gpu_utilization.source,
                 means="most of what the servers cost buys idle time; it counts for moving what serves",
                 remedy="none needed; a sample over a week makes it firmer",
+            )
+        )
+    return found
+
+
+def about_software(versions: Mapping[str, str]) -> list[Finding]:
+    """What the list of known-bad versions says of what site.yaml states. Raises CatalogError for what is not listed."""
+    found = []
+    for product, version in versions.items():
+        judged = known_bad.judge(product, version)
+        if judged.version is not None and not judged.bad:
+            continue
+        found.append(
+            Finding(
+                severity="warning" if judged.bad else "info",
+                code="software-known-bad" if judged.bad else "software-version-unknown",
+                seen=f"{product} {version} {judged.says}",
+                where=f"site.yaml: cluster.software.{product}",
+                means="these servers stay: a container on them may take over the server"
+                if judged.bad
+                else "whether it must not run is unknown",
+                remedy=judged.remedy if judged.bad else f"state the version of {product} as it prints it",
             )
         )
     return found

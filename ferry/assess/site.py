@@ -113,6 +113,10 @@ class ClusterPart(Part):
         description="outputs of nvidia-smi (CSV, -q, -q -x, topo -m, dmon, …), rocm-smi or amd-smi, any nodes",
     )
     nccl_tests: list[OnePath] = Field(default=[], description="output of nccl-tests")
+    software: dict[OneLine, OneLine] = Field(
+        default={},
+        description="versions of what no file shows: {nvidia-container-toolkit: 1.19.1, containerd: 2.2.5}",
+    )
     metrics: list[OnePath] = Field(
         default=[], description="saved pages of dcgm-exporter, nvidia_gpu_exporter or node_exporter, one per server"
     )

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ferry.artefacts import Assessment, Serving, first_problem
+from ferry.catalog import known_bad
 from ferry.errors import PlanError
 from ferry.planning import memory
 from ferry.planning.candidates import Choice
@@ -70,6 +71,7 @@ def _model_version(
     engine = planned(serving.engine)
     expected = boot.seconds(memory.weight_bytes(serving.model), choice.instance)
     said.append(f"the account's registry holds the engine as {engine.image}")
+    said.append(f"{engine.image}: {known_bad.judge_image(engine.name, engine.image).says}")
     said.append(f"a new instance serves after about {expected:.0f} s (image and model over network and volume)")
     size = choice.size
     return {

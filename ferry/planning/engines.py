@@ -41,7 +41,7 @@ ENGINES = {
     ),
     "sglang": Engine(
         name="sglang",
-        image="sglang:v0.5.4",
+        image="sglang:v0.5.16",
         quantizations={"fp8": 8.0, "awq": 8.0, "gptq": 8.0, "mxfp4": 9.0},
         source="docs.sglang.io: quantization; its kernels are built for compute capability 8.0 and newer",
     ),

@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ferry import artefacts, node_bundle
 from ferry import signing_key as keys
 from ferry.artefacts import Plan
+from ferry.catalog import known_bad
+from ferry.catalog.known_bad import images
 from ferry.errors import InvalidField, RenderError
 from ferry.project import project_at
 from ferry.render import hybrid
@@ -30,6 +32,7 @@ from ferry.render.hybrid import Addresses
 from ferry.render.stack_file import ENCRYPTED, GATEWAY, StackFile, dropped_versions, merge
 from ferry.traffic.gateway import GatewayFolder
 from ferry.traffic.lock import locked
+from stacks.settings import Settings
 from templates import render as fill_in
 from templates.gateway_node import GATEWAY_BUNDLE
 
@@ -148,6 +151,7 @@ def render(
         signing_key_created=key_created,
         notes=(
             *_notes(present.config, stack.config, key_path if key_created else None),
+            *_known_bad(settings),
             *(f"{path} is left over from an earlier plan." for path in left_over),
         ),
     )
@@ -216,6 +220,16 @@ def _write(path: Path, content: str | bytes, *, keep: bool) -> RenderedFile:
         return RenderedFile(path, "unchanged")
     artefacts.write_whole(path, raw)
     return RenderedFile(path, "changed")
+
+
+def _known_bad(settings: Settings) -> list[str]:
+    """What the list of known-bad versions says of the images that the stack names, where it is not good."""
+    notes = []
+    for product, image in images(settings):
+        judged = known_bad.judge_image(product, image)
+        if judged.bad or judged.version is None:
+            notes.append(f"{image}: {judged.says}; {judged.remedy}.")
+    return notes
 
 
 def _notes(before: Mapping[str, Any], after: Mapping[str, Any], new_key: Path | None) -> list[str]:

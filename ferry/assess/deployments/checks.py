@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ferry.artefacts import Finding
 from ferry.artefacts.deployment import Deployment
 from ferry.assess.deployments.engines import TABLES
+from ferry.catalog import known_bad
 
 ANYWHERE = frozenset({"0.0.0.0", "::", "[::]", "*"})  # noqa: S104 - compared with, not listened on
 HIGHEST_SHARE = 0.95
@@ -46,6 +47,7 @@ def finding_of(job: Deployment, severity: str, code: str, seen: str, field: str,
 
 def _versions(job: Deployment) -> Iterator[Finding]:
     if job.version is not None:
+        yield from _known_bad(job, job.version)
         return
     tag = (job.image or "").partition("@")[0].rpartition("/")[2].partition(":")[2]
     floats = job.image is not None and "@" not in job.image and tag in ("", "latest", "nightly", "main", "dev")
@@ -55,11 +57,28 @@ def _versions(job: Deployment) -> Iterator[Finding]:
         "image-not-pinned" if floats else "engine-version-unknown",
         f"image {job.image}" if job.image else f"{job.engine} of unknown version",
         "image",
-        "which version of the engine the measurements are of is unknown; defaults and flags change between versions"
+        "which version of the engine the measurements are of is unknown, and so is whether it is known to be bad; "
+        "defaults and flags change between versions"
         + (", and the same start may fetch another one tomorrow" if floats else ""),
         "pin the version that runs now: the engine prints it at its start"
         + (", docker image inspect tells the digest" if floats else ""),
     )
+
+
+def _known_bad(job: Deployment, version: str) -> Iterator[Finding]:
+    if job.engine is None or job.engine not in known_bad.products():
+        return
+    judged = known_bad.judge(job.engine, version)
+    if judged.bad:
+        yield finding_of(
+            job,
+            "warning",
+            "engine-version-known-bad",
+            f"{job.engine} {version} {judged.says}",
+            "image",
+            "it answers requests with a fault that is public: it must not stay at home as it is, nor be moved",
+            judged.remedy,
+        )
 
 
 def _serving(job: Deployment) -> Iterator[Finding]:

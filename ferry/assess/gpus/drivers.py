@@ -1,10 +1,9 @@
-"""NVIDIA's driver branches: which are supported, until when, and which versions are known to be bad."""
+"""NVIDIA's driver branches: which are supported, and until when. Which versions are bad says the catalogue."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ferry.artefacts import Finding
+from ferry.catalog import known_bad
 
 AS_OF = "November 2026"
 SOURCE = "https://docs.nvidia.com/datacenter/tesla/drivers/620/supported-drivers-and-cuda-toolkit-versions.html"
@@ -21,49 +20,25 @@ https://docs.nvidia.com/datacenter/tesla/drivers/615/supported-drivers-and-cuda-
 OLDEST_FOR_CUDA = {13: 580, 12: 525, 11: 450}
 
 
-@dataclass(frozen=True)
-class KnownBad:
-    """Versions of one branch below `fixed_in` (None: the whole branch), what happens with them, and who says so."""
-
-    branch: int
-    fixed_in: tuple[int, ...] | None
-    what: str
-    source: str
-
-
-KNOWN_BAD = (
-    KnownBad(
-        branch=570,
-        fixed_in=(570, 133, 20),
-        what="with accounting mode on, the kernel module follows a stale pointer and crashes",
-        source="https://docs.nvidia.com/datacenter/tesla/tesla-release-notes-570-133-20/index.html, Fixed Issues",
-    ),
-    KnownBad(
-        branch=560,
-        fixed_in=None,
-        what="NCCL can hang with peer-to-peer transfers; a 570 driver does not",
-        source="https://github.com/dmlc/xgboost/issues/11242",
-    ),
-)
-
-
 def about_driver(version: str, where: str) -> list[Finding]:
     """What a version of NVIDIA's driver means. Nothing for a supported one, or for what is no version of theirs."""
     numbers = tuple(int(part) for part in version.split("."))
     # Windows counts on within a branch: 591.86 is of R590.
     branch = numbers[0] if numbers[0] in ENDED else numbers[0] // 5 * 5
-    found = [
-        Finding(
-            severity="warning",
-            code="gpu-driver-known-bad",
-            seen=f"driver {version}: {bad.what}",
-            where=where,
-            means="what is measured on this server may stop or hang for a reason that is not the site's load",
-            remedy=f"install a supported driver ({_supported()}); {bad.source}",
+    judged = known_bad.judge("nvidia-driver", version)
+    found = []
+    if judged.bad:
+        found.append(
+            Finding(
+                severity="warning",
+                code="gpu-driver-known-bad",
+                seen=f"driver {version} {judged.says}",
+                where=where,
+                means="whoever can start a program on this server may take it over, or what is measured on it may stop "
+                "for a reason that is not the site's load",
+                remedy=f"{judged.remedy}; of the supported branches ({_supported()})",
+            )
         )
-        for bad in KNOWN_BAD
-        if numbers[0] == bad.branch and (bad.fixed_in is None or numbers < bad.fixed_in)
-    ]
     if branch in SUPPORTED or branch > max(SUPPORTED):
         return found
     if branch in NEW_FEATURE:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ferry.catalog import known_bad
 from ferry.rehearsal.checks import Seen, Stack, check
+from ferry.rehearsal.checks.inference_fleet import launch_template
 from ferry.rehearsal.handlers import Account
 from stacks.patch_sources import operating_system, patch_group
 
@@ -65,6 +68,22 @@ def people_are_told_of_missing_patches(account: Account, stack: Stack) -> Iterat
     ]
     told = [target["Arn"] for name in heard for target in events.list_targets_by_rule(Rule=name)["Targets"]]
     yield Seen("missing patches", topic, " ".join(told) or "nobody")
+
+
+@check
+def no_node_starts_an_image_that_is_known_to_be_bad(account: Account, stack: Stack) -> Iterator[Seen]:
+    """The tags of the images in the nodes' own user data. A tag that is no version is unknown, which is not good."""
+    documents = [_user_data(account, name) for name in _images(stack)]
+    for product, image in known_bad.images(stack.settings):
+        judged = known_bad.judge_image(product, image)
+        started = any(image in document for document in documents)
+        yield Seen(image, "not known to be bad", judged.says if started else "in no node's user data")
+
+
+def _user_data(account: Account, group_name: str) -> str:
+    groups = account.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group_name])
+    (group,) = groups["AutoScalingGroups"]
+    return base64.b64decode(launch_template(account, group)["UserData"]).decode()
 
 
 def _images(stack: Stack) -> dict[str, str]:

@@ -82,7 +82,6 @@ def test_no_bytes_of_a_report_can_be_changed_together(changes: dict[int, int]) -
 
 @given(st.binary(min_size=SIZE, max_size=SIZE))
 def test_noise_is_refused_and_breaks_nothing(data: bytes) -> None:
-    assert not accepted(data)
     assert not accepted(REPORT[:0x40] + data[0x40:])
 
 

@@ -14,6 +14,7 @@ from ferry.errors import CatalogError
 KEYS = {
     "accelerators": ("accelerator",),
     "instance_types": ("instance_type",),
+    "known_bad": ("product", "id", "versions"),
     "prices": ("instance_type", "region"),
     "regions": ("region",),
     "services": ("item", "region"),

@@ -98,7 +98,7 @@ def version(**fleet: Any) -> dict[str, Any]:
         "name": "r1",
         "model": "deepseek-r1-distill-qwen-7b",
         "version": "2026-09-12",
-        "engine": {"image": "vllm-openai:v0.11.0", "max_sequences": 64},
+        "engine": {"image": "vllm-openai:v0.33.0", "max_sequences": 64},
         "fleet": {
             "instance_types": ["g5.xlarge"],
             "min_size": 2,

@@ -17,7 +17,7 @@ def allowed(region: str = "us-east-1", partition: str = "aws") -> dict[str, Any]
             bucket_arn=f"arn:{partition}:s3:::ferry-models",
             key_arn=f"arn:{partition}:kms:{region}:123456789012:key/models",
             model="r1-7b",
-            image="team/vllm-openai:v0.11.0",
+            image="team/vllm-openai:v0.33.0",
             group_name="ferry-prod-r1",
             log_group_arn=f"arn:{partition}:logs:{region}:123456789012:log-group:node",
             patch_buckets=["patch-scripts"],
@@ -95,11 +95,11 @@ def test_the_key_is_used_through_s3_only_and_the_bucket_listed_below_the_own_mod
 @pytest.mark.parametrize(
     ("image", "name"),
     [
-        ("vllm-openai:v0.11.0", "vllm-openai"),
-        ("team/vllm-openai:v0.11.0", "team/vllm-openai"),
+        ("vllm-openai:v0.33.0", "vllm-openai"),
+        ("team/vllm-openai:v0.33.0", "team/vllm-openai"),
         ("vllm-openai", "vllm-openai"),
         ("vllm-openai@sha256:0f", "vllm-openai"),
-        ("vllm-openai:v0.11.0@sha256:0f", "vllm-openai"),
+        ("vllm-openai:v0.33.0@sha256:0f", "vllm-openai"),
     ],
 )
 def test_an_image_lies_in_a_repository(image: str, name: str) -> None:

@@ -234,7 +234,7 @@ def run_by(make: SimpleNamespace, engine: str) -> Assessment:
     return facts.model_copy(update={"serving": [facts.serving[0].model_copy(update={"engine": engine})]})
 
 
-@pytest.mark.parametrize(("engine", "image"), [("vllm", "vllm-openai:v0.33.0"), ("sglang", "sglang:v0.5.4")])
+@pytest.mark.parametrize(("engine", "image"), [("vllm", "vllm-openai:v0.33.0"), ("sglang", "sglang:v0.5.16")])
 def test_an_engine_that_nodes_start_is_kept(make: SimpleNamespace, planned: Planned, engine: str, image: str) -> None:
     plan = planned(run_by(make, engine))
     started = plan.config["ferry:model_versions"][0]["engine"]

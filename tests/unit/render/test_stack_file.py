@@ -76,7 +76,7 @@ def test_only_the_lines_that_the_plan_decides_change() -> None:
         '-      engine: {name: vllm, image: "vllm:1", quantization: fp8}',
         "+      model: qwen2-5-7b",
         '+      version: "2026-10-01"',
-        '+      engine: {name: vllm, image: "vllm-openai:v0.11.0", max_sequences: 32}',
+        '+      engine: {name: vllm, image: "vllm-openai:v0.33.0", max_sequences: 32}',
         "-        max_size: 2 # until the budget is approved",
         "+        max_size: 4 # until the budget is approved",
         "+        on_demand_base: 1",
@@ -193,7 +193,7 @@ def test_other_sections_keep_what_the_plan_does_not_set() -> None:
 def test_a_known_version_keeps_what_the_plan_does_not_set_but_not_its_engine() -> None:
     present = yaml.safe_load(STACK)["config"]
     (version,) = merge(present, config())["ferry:model_versions"]
-    assert version["engine"] == {"name": "vllm", "image": "vllm-openai:v0.11.0", "max_sequences": 32}
+    assert version["engine"] == {"name": "vllm", "image": "vllm-openai:v0.33.0", "max_sequences": 32}
     assert version["fleet"] == {
         "instance_types": ["g5.xlarge"],
         "min_size": 1,

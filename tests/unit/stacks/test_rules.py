@@ -34,7 +34,7 @@ VERSION: dict[str, Any] = {
     "name": "r1",
     "model": "deepseek-r1-distill-qwen-7b",
     "version": "1",
-    "engine": {"image": "vllm-openai:v0.11.0"},
+    "engine": {"image": "vllm-openai:v0.33.0"},
     "fleet": FLEET,
 }
 STACK: dict[str, Any] = {
