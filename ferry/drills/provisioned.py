@@ -116,7 +116,9 @@ class Provisioned:
         for number, version in enumerate(self._scene.settings.model_versions):
             name = names[version.name]
             if name not in self._groups:
-                raise RehearsalError(f"model_versions[{number}].fleet: the account has no group {name}")
+                raise RehearsalError(
+                    f"model_versions[{number}].fleet: the account has no group {name} in {self._account.region}"
+                )
             found.append(self._fleet(f"model_versions[{number}]", version.name, self._groups[name]))
         return found
 

@@ -32,12 +32,7 @@ def drill(scene: Scene) -> Drill:
     fault = _made(scene)
     checks = [fleet.target for fleet in Provisioned(scene).fleets if fleet.target]
     lost = _lost(there)
-    fleets = there.fleets
-    if not fleets:
-        timeline = Timeline(NAME, fault, scene.target_s)
-        timeline.missing.append(f"ferry:failover: no fleet in {there.region}; `pulumi up` makes it")
-        return timeline.end()
-    return slowest([_of_fleet(scene, there, fleet, fault, checks, lost) for fleet in fleets])
+    return slowest([_of_fleet(scene, there, fleet, fault, checks, lost) for fleet in there.fleets])
 
 
 def _made(scene: Scene) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ def nodes_have_a_patch_baseline_of_their_own(account: Account, stack: Stack) -> 
     ssm = account.client("ssm")
     for name, ami_parameter in _images(stack).items():
         system, group = operating_system(ami_parameter), _patch_group(account, name)
+        if group is None:
+            continue  # that it is gone is said by another check
         if system is None:
             yield Seen(name, "no patch group", group)
             continue
@@ -73,16 +76,17 @@ def people_are_told_of_missing_patches(account: Account, stack: Stack) -> Iterat
 @check
 def no_node_starts_an_image_that_is_known_to_be_bad(account: Account, stack: Stack) -> Iterator[Seen]:
     """The tags of the images in the nodes' own user data. A tag that is no version is unknown, which is not good."""
-    documents = [_user_data(account, name) for name in _images(stack)]
+    groups = [group for name in _images(stack) if (group := _group(account, name))]  # one that is gone is another's
+    documents = [_user_data(account, group) for group in groups]
     for product, image in known_bad.images(stack.settings):
-        judged = known_bad.judge_image(product, image)
-        started = any(image in document for document in documents)
-        yield Seen(image, "not known to be bad", judged.says if started else "in no node's user data")
+        # Behind the registry's name: an engine's metrics may begin with its image's name, too.
+        repository = image.partition("@")[0].rpartition(":")[0]
+        named = re.compile(rf"(?<=/){re.escape(repository)}[:@][\w.:-]*\w")
+        for started in sorted({found for document in documents for found in named.findall(document)}) or [image]:
+            yield Seen(started, "not known to be bad", known_bad.judge_image(product, started).says)
 
 
-def _user_data(account: Account, group_name: str) -> str:
-    groups = account.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group_name])
-    (group,) = groups["AutoScalingGroups"]
+def _user_data(account: Account, group: dict[str, Any]) -> str:
     return base64.b64decode(launch_template(account, group)["UserData"]).decode()
 
 
@@ -95,10 +99,16 @@ def _images(stack: Stack) -> dict[str, str]:
     return images
 
 
-def _patch_group(account: Account, group_name: str) -> str:
-    """Value of the tag that a group's nodes get."""
-    found = account.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group_name])
-    tags = [tag for group in found["AutoScalingGroups"] for tag in group["Tags"] if tag["PropagateAtLaunch"]]
+def _group(account: Account, name: str) -> dict[str, Any] | None:
+    found = account.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[name])
+    return next(iter(found["AutoScalingGroups"]), None)
+
+
+def _patch_group(account: Account, group_name: str) -> str | None:
+    """Value of the tag that a group's nodes get; None where the group is gone."""
+    if (group := _group(account, group_name)) is None:
+        return None
+    tags = [tag for tag in group["Tags"] if tag["PropagateAtLaunch"]]
     return next((str(tag["Value"]) for tag in tags if tag["Key"] == "PatchGroup"), "no patch group")
 
 

@@ -153,7 +153,7 @@ MISSING: dict[str, tuple[Break, str]] = {
     "no alarm on healthy nodes": (alarm_deleted("ferry-failover-r1-32b-lost", HERE), "is not in us-east-1"),
     "nothing that starts the fleet": (asleep, "no alarm on refused requests starts ferry-prod-r1-32b in us-west-2"),
     "no replication": (no_replication, "the models' bucket is not replicated to us-west-2"),
-    "no fleet": (no_fleet, "ferry:failover: no fleet in us-west-2"),
+    "no fleet": (no_fleet, "the account has no group ferry-prod-r1-32b in us-west-2"),
 }
 
 

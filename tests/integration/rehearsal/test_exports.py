@@ -11,7 +11,7 @@ EXPORTS = {
     *("environment", "region", "vpc_id", "public_subnet_ids", "private_subnet_ids", "model_bucket", "model_key_arn"),
     *("audit_bucket", "audit_key_arn", "access_log_bucket", "trail_arn", "notification_topic_arn"),
     *("load_balancer_arn", "gateway_dns_name", "listener_arn", "target_group_arns", "group_names"),
-    *("launch_template_ids", "dashboard_name"),
+    *("launch_template_ids", "dashboard_name", "patch_window_id"),
 }
 
 

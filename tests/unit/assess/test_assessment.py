@@ -45,6 +45,7 @@ def test_the_example_site_is_assessed_with_exact_values() -> None:
     assert service.metrics.running.value == 4
     assert service.metrics.running.source == "metrics.txt:3: vllm:num_requests_running, at one moment"
     assert [(finding.severity, finding.code) for finding in made.findings] == [
+        ("warning", "gpu-driver-known-bad"),
         ("warning", "gpu-driver-old"),
         ("warning", "weights-not-here"),
         ("info", "gpu-state-not-measured"),

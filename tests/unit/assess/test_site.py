@@ -39,7 +39,7 @@ def test_an_unknown_key_names_the_nearest_known_one(change_site) -> None:
     path = change_site(lambda site: site["cluster"].update(gpu_per_node=8))
     assert refusal(path) == (
         "cluster.gpu_per_node: unknown key; did you mean 'gpus_per_node'?; known here: nodes, gpus_per_node, "
-        "accelerator, purchased, nvidia_smi, nccl_tests, metrics, prometheus"
+        "accelerator, purchased, nvidia_smi, nccl_tests, software, metrics, prometheus"
     )
 
 

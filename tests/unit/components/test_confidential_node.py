@@ -22,6 +22,7 @@ class Gateways(pulumi.ComponentResource):
         owner = node.Owner(name="gateways", group_name="gateways", tags={"owner": "site"}, component=self)
         template = node.launch_template(
             owner,
+            region="us-east-1",
             ami_parameter="/ferry/image",
             instance_type="m6a.large",
             profile=node.instance_profile(owner, RIGHTS),

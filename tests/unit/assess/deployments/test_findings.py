@@ -17,7 +17,7 @@ from ferry.assess.deployments.redaction import Redactor, is_plain, is_secret_nam
 from ferry.assess.text import describe
 
 Edit = Callable[[Callable[[dict[str, Any]], object]], Path]
-QUIET = "#!/bin/sh\npip install vllm==0.9.0\nvllm serve m --max-num-seqs 64 --host 127.0.0.1"
+QUIET = "#!/bin/sh\npip install vllm==0.33.0\nvllm serve m --max-num-seqs 64 --host 127.0.0.1"
 
 
 def findings(text: str, label: str = "run.sh") -> list[Finding]:
@@ -137,7 +137,7 @@ def test_what_looks_like_a_secret_is_hidden_wherever_it_stands() -> None:
 
 
 def service(command: str) -> str:
-    return f"#!/bin/sh\npip install vllm==0.9.0 sglang==0.4.7\n{command}\n"
+    return f"#!/bin/sh\npip install vllm==0.33.0 sglang==0.5.16\n{command}\n"
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_what_agrees_with_the_site_gives_no_finding_and_is_told_to_a_person(foun
     shown = StringIO()
     Console(width=200, file=shown).print(describe(assess(site)))
     text = " ".join(shown.getvalue().split())
-    assert "run, run.sh:3 1 × vllm 0.9.0, serves model, as assistant, qwen2.5-7b-instruct, tensor 4 parallel" in text
+    assert "run, run.sh:3 1 × vllm 0.33.0, serves model, as assistant, qwen2.5-7b-instruct, tensor 4 parallel" in text
 
 
 def test_a_training_job_that_the_site_knows_gives_no_finding(site: Path, change_site: Edit) -> None:

@@ -106,17 +106,21 @@ def test_what_no_output_says_is_one_finding_with_the_command_that_measures_it() 
 @pytest.mark.parametrize(
     ("version", "expected"),
     [
-        ("580.95.05", []),
+        ("580.95.05", ["gpu-driver-known-bad"]),
+        ("580.178.04", []),
         ("582.28", []),
-        ("595.71.05", []),
+        ("595.71.05", ["gpu-driver-known-bad"]),
+        ("595.91.07", []),
         ("620.10", []),
         ("590.48.01", ["gpu-driver-new-feature-branch"]),
         ("591.86", ["gpu-driver-new-feature-branch"]),
-        ("535.54.03", ["gpu-driver-old"]),
-        ("550.127.05", ["gpu-driver-old"]),
-        ("418.87.01", ["gpu-driver-old"]),
+        ("535.54.03", ["gpu-driver-known-bad", "gpu-driver-old"]),
+        ("535.309.01", ["gpu-driver-old"]),
+        ("550.127.05", ["gpu-driver-known-bad", "gpu-driver-old"]),
+        ("418.87.01", ["gpu-driver-known-bad", "gpu-driver-old"]),
         ("570.86.15", ["gpu-driver-known-bad", "gpu-driver-old"]),
-        ("570.133.20", ["gpu-driver-old"]),
+        ("570.133.20", ["gpu-driver-known-bad", "gpu-driver-old"]),
+        ("570.211.01", ["gpu-driver-old"]),
         ("560.35.03", ["gpu-driver-known-bad", "gpu-driver-old"]),
     ],
 )
@@ -125,16 +129,16 @@ def test_a_driver_is_judged_by_its_branch(version: str, expected: list[str]) -> 
 
 
 def test_an_old_driver_is_named_with_its_end_its_cuda_and_a_source() -> None:
-    (finding,) = about_driver("535.54.03", "smi.csv:2")
-    assert finding.seen == "driver 535.54.03: support of branch R535 ended in June 2026"
+    (finding,) = about_driver("535.309.01", "smi.csv:2")
+    assert finding.seen == "driver 535.309.01: support of branch R535 ended in June 2026"
     assert "runs programs up to CUDA 12.x" in finding.means
     assert "docs.nvidia.com" in finding.remedy
-    (finding,) = about_driver("515.105.01", "smi.csv:2")
+    _, finding = about_driver("515.105.01", "smi.csv:2")
     assert "runs programs up to CUDA 11.x" in finding.means
 
 
 def test_drivers_that_differ_are_one_finding_and_amds_driver_is_not_judged() -> None:
-    one, other = (parse(f"index, driver_version\n0, {version}\n", version) for version in ("580.95.05", "595.71.05"))
+    one, other = (parse(f"index, driver_version\n0, {version}\n", version) for version in ("580.178.04", "595.91.07"))
     assert codes(about_machines([[one], [other]], cluster())) == ["gpu-drivers-differ"]
     assert codes(about_machines([[one], [one]], cluster())) == []
     amd = parse('{"card0": {"GPU use (%)": "1"}, "system": {"Driver version": "5.9.17"}}', "rocm.json")

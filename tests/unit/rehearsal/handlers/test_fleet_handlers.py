@@ -120,8 +120,8 @@ def test_an_unknown_property_of_a_metric_in_an_expression_is_an_error(account: E
 
 
 def test_an_unknown_property_of_a_launch_template_is_an_error(account: EmbeddedAccount) -> None:
-    with pytest.raises(UnknownProperty, match="cpuOptions"):
-        create(account, TEMPLATE, imageId="ami-1", instanceType="m6a.large", cpuOptions={"amdSevSnp": "enabled"})
+    with pytest.raises(UnknownProperty, match="hibernationOptions"):
+        create(account, TEMPLATE, imageId="ami-1", instanceType="m6a.large", hibernationOptions={"configured": True})
 
 
 def test_a_parameter_is_answered_with_its_value_and_its_arn(account: EmbeddedAccount) -> None:
