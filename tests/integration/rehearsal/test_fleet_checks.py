@@ -264,10 +264,12 @@ def take_the_rights_away(of: Any) -> None:
 BROKEN: dict[str, tuple[str, str, Change]] = {
     "a fleet is gone": ("staging", "each version has a fleet", delete_a_fleet),
     "nodes start an engine that must not run": (
-        "prod", "no node starts an image that is known to be bad", boot_with("vllm-openai:v0.33.0", "vllm-openai:v0.11.0"),
+        "prod", "no node starts an image that is known to be bad",
+        boot_with("vllm-openai:v0.33.0", "vllm-openai:v0.11.0"),
     ),
     "nodes start an engine of unknown version": (
-        "prod", "no node starts an image that is known to be bad", boot_with("vllm-openai:v0.33.0", "vllm-openai:latest"),
+        "prod", "no node starts an image that is known to be bad",
+        boot_with("vllm-openai:v0.33.0", "vllm-openai:latest"),
     ),
     "a fleet may grow further": ("prod", "fleets have the sizes of the stack", update(MaxSize=13)),
     "a fleet may shrink further": ("prod", "fleets have the sizes of the stack", update(MinSize=2)),
