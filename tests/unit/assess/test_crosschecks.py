@@ -26,6 +26,7 @@ from ferry.assess import crosschecks
 from ferry.assess.collectives import CollectiveLog
 from ferry.assess.gpus import GpuSamples
 from ferry.assess.models import Weights, model_facts
+from ferry.errors import CatalogError
 
 FINETUNE = Training(name="finetune", launcher="slurm", nodes=2)
 MODEL = model_facts(
@@ -241,6 +242,25 @@ def test_costs_that_are_left_out_are_listed() -> None:
     )
     (finding,) = crosschecks.about_costs(costs)
     assert finding.seen == "left out: nvme_array, power_kw_idle"
+
+
+def test_software_that_must_not_run_is_a_warning_and_what_is_no_version_is_said() -> None:
+    bad, unknown = crosschecks.about_software(
+        {"nvidia-container-toolkit": "1.17.7", "containerd": "newest", "runc": "1.3.3"}
+    )
+    assert (bad.severity, bad.code, bad.where) == (
+        "warning",
+        "software-known-bad",
+        "site.yaml: cluster.software.nvidia-container-toolkit",
+    )
+    assert bad.seen.startswith("nvidia-container-toolkit 1.17.7 must not run: CVE-2025-23266 (critical): ")
+    assert bad.remedy.startswith("install nvidia-container-toolkit 1.19.1 or newer (https://nvidia.custhelp.com/")
+    assert (unknown.severity, unknown.code) == ("info", "software-version-unknown")
+
+
+def test_software_that_is_not_listed_is_an_error_that_names_the_nearest() -> None:
+    with pytest.raises(CatalogError, match="no versions of 'container' are listed"):
+        crosschecks.about_software({"container": "2.2.5"})
 
 
 def test_findings_are_sorted_gravest_first() -> None:

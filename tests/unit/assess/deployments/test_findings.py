@@ -54,6 +54,13 @@ def test_a_server_that_asks_for_a_key_is_not_open() -> None:
     assert codes(f"{QUIET} --host 0.0.0.0 --api-key $KEY\n") == []
 
 
+def test_an_engine_that_must_not_run_is_named_with_what_happens_and_the_first_good_version() -> None:
+    (found,) = findings(QUIET.replace("0.33.0", "0.11.0"))
+    assert (found.severity, found.code) == ("warning", "engine-version-known-bad")
+    assert "vllm 0.11.0 must not run: " in found.seen
+    assert found.remedy.startswith("install vllm 0.24.0 or newer (https://")
+
+
 def test_a_floating_image_and_an_unknown_batch_are_findings() -> None:
     text = "services:\n  a:\n    image: vllm/vllm-openai:latest\n    command: --model m\n"
     found = findings(text, "c.yaml")
