@@ -110,7 +110,7 @@ def test_without_the_cloud_home_answers_and_a_rollback_needs_no_cloud(drilled: D
 
 @pytest.mark.tool("envoy")
 def test_a_room_without_gateways_in_the_cloud_is_a_single_point_of_failure(drilled: Drilled) -> None:
-    done = drilled(home_loss.drill)
+    done = drilled(home_loss.drill, "staging")
     assert told(done, "its supervisor starts it again: nobody was served for ") == 1
     assert done.missing == [
         "gateway_tier: none; every request crosses the room, which is a single point of failure: give the gateway a "

@@ -144,7 +144,10 @@ def test_what_is_in_the_second_region_is_there_and_nowhere_else(rehearsed: Any) 
         for region in (HERE, THERE)
     }
     assert groups == {
-        HERE: [("ferry-prod-r1-32b", 3, 12, ["us-east-1a", "us-east-1b", "us-east-1c"])],
+        HERE: [
+            ("ferry-prod-gateway-tier", 2, 4, ["us-east-1a", "us-east-1b", "us-east-1c"]),
+            ("ferry-prod-r1-32b", 3, 12, ["us-east-1a", "us-east-1b", "us-east-1c"]),
+        ],
         THERE: [("ferry-prod-r1-32b", 1, 12, ["us-west-2a", "us-west-2b"])],
     }
     keys = [second(prod, name).split(":")[3] for name in ("model_key_arn", "load_balancer_arn", "listener_arn")]
