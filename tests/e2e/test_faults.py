@@ -10,7 +10,6 @@ import random
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,40 +89,32 @@ def test_the_next_up_goes_on_after_kills(
 ) -> None:
     session.preview(CONFIG)
     drawn = random.Random(seed)
+    resources = 0
     for what in ("engine", "plugin"):
-        enough = session.provider.resources.total() + drawn.randint(5, 30)
-        with subprocess.Popen(
+        resources += drawn.randint(5, 30)
+        engine = subprocess.Popen(
             ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", "dev"],
             cwd=session.workspace.work_dir,
             env={**os.environ, **session.workspace.variables},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-        ) as engine:
-            wait_until(partial(has_made, session, enough), 120)
-            if what == "engine":
-                engine.kill()
-            else:
-                kill_plugins(tmp_path / "run" / "bin")
+        )
+        wait_until(lambda: session.provider.resources.total() >= resources, 60)  # noqa: B023 (called here)
+        for process in [engine.pid] if what == "engine" else plugins(tmp_path / "run" / "bin"):
+            os.kill(process, signal.SIGKILL)
+        engine.wait(120)
         session.cancel()
     session.up(CONFIG)
     whole()
 
 
-def has_made(session: Session, enough: int) -> bool:
-    return session.provider.resources.total() >= enough
-
-
-def kill_plugins(folder: Path) -> None:
-    """Kill the processes that run a plugin of this folder, once there is one."""
+def plugins(folder: Path) -> list[int]:
+    """The processes that run a plugin of this folder."""
     name = str(folder / "pulumi-resource-aws").encode()
-
-    def running() -> list[int]:
-        processes = [int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit()]
-        return [one for one in processes if name in command(one)]
-
-    wait_until(lambda: bool(running()), 60)
-    for process in running():
-        os.kill(process, signal.SIGKILL)
+    running = [int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit()]
+    found = [one for one in running if name in command(one)]
+    assert found
+    return found
 
 
 def command(process: int) -> list[bytes]:

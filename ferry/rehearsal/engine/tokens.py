@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
@@ -22,13 +23,13 @@ class Tokens:
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._made: dict[str, dict[str, Any]] = {}
+        self._made: dict[str, _Begun] = {}
         self._lock = Lock()
 
     def account_for(self, urn: str) -> Account:
         """The account, as the creation of one resource sees it."""
         with self._lock:
-            return _Remembering(self._account, self._made.setdefault(urn, {}))
+            return _Remembering(self._account, self._made.setdefault(urn, _Begun()))
 
     def written_down(self, urn: str) -> None:
         """The engine knows the resource's id: the next creation of this URN is of another one."""
@@ -36,8 +37,16 @@ class Tokens:
             self._made.pop(urn, None)
 
 
+@dataclass
+class _Begun:
+    """Calls of one creation, and their answers. One at a time: that of an engine that was killed may still run."""
+
+    answers: dict[str, Any] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
+
+
 class _Remembering:
-    def __init__(self, account: Account, made: dict[str, Any]) -> None:
+    def __init__(self, account: Account, made: _Begun) -> None:
         self.region, self.partition, self.account_id = account.region, account.partition, account.account_id
         self._account, self._made = account, made
 
@@ -46,7 +55,7 @@ class _Remembering:
 
 
 class _Client:
-    def __init__(self, client: Any, name: str, made: dict[str, Any]) -> None:
+    def __init__(self, client: Any, name: str, made: _Begun) -> None:
         self._client, self._name, self._made = client, name, made
 
     def __getattr__(self, name: str) -> Any:
@@ -58,8 +67,9 @@ class _Client:
     def _once(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def once(**arguments: Any) -> Any:
             key = f"{self._name} {name} {json.dumps(arguments, sort_keys=True, default=repr)}"
-            if key not in self._made:
-                self._made[key] = call(**arguments)
-            return self._made[key]
+            with self._made.lock:
+                if key not in self._made.answers:
+                    self._made.answers[key] = call(**arguments)
+                return self._made.answers[key]
 
         return once
